@@ -36,6 +36,7 @@ from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Ne
 from kaitoctl.kaito import adapter_rollout, adapters, validation
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
+from kaitoctl.kube import refusal_hints
 from kaitoctl.kube.objects import dig, is_being_deleted, key_of
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.screens import output
@@ -356,6 +357,6 @@ def _with_owner(error: ApiError, workspace: Object) -> ApiError:
             "what it does not name without a word (a server-side apply meets a conflict)"
         )
         return error
-    if adapters.is_stale(error):
+    if refusal_hints.is_stale(error):
         error.hint = "others keep writing this Workspace; try again"
     return explain_refusal(error)

@@ -30,7 +30,7 @@ from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Un
 from kaitoctl.kaito import api, catalog_file, planning
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.prices import read_prices
-from kaitoctl.kube import managed_fields, refusal_hints, request
+from kaitoctl.kube import managed_fields, request
 from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, generation_of, uid_of
 from kaitoctl.screens import output, plan_screen
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
 
-_TRIES = 5
 _MOST_NAMED = 10
 
 
@@ -290,26 +289,26 @@ async def write(client: Client, plan: Plan, progress: Progress, *, force: bool, 
 
 async def _send(client: Client, change: Change, *, force: bool) -> Object:
     """Write just the object that was shown, or a new one; a status that moves meanwhile is no obstacle."""
-    kind = _kind(change)
-    version, word = change.seen.get("resourceVersion", ""), _word(change)
-    for tries in range(1, _TRIES + 1):
-        judged = {"resourceVersion": version} if version else {}
-        body = {**change.body, "metadata": {**change.body["metadata"], **judged}}
-        asked = request.apply(kind, body, manager=field_manager(), force=force, only_new=not change.seen)
+    kind, key, word = _kind(change), change.key, _word(change)
+
+    async def write(seen: Object) -> Object:
+        # Without its uid, what has been deleted meanwhile would be created again.
+        same = {part: seen[part] for part in ("uid", "resourceVersion") if part in seen}
+        body = {**change.body, "metadata": {**change.body["metadata"], **same}}
+        asked = request.apply(kind, body, manager=field_manager(), force=force, only_new=not seen)
         try:
             return await certain_write.applied(
-                client, asked, kind, change.key, is_done=lambda now: _is_done(now, change.body), word=word
+                client, asked, kind, key, is_done=lambda now: _is_done(now, change.body), word=word
             )
         except ApiError as error:
-            if refusal_hints.refusal_kind(error) != "stale":
-                rights = rights_to_apply(kind)
-                raise explain_refusal(error, namespace=change.key.namespace, rights=rights) from error
-            now = await present(client, request.get(kind, *change.key))
-            if tries == _TRIES or now is None or not _is_as_shown(now, change):
-                error.hint = "somebody else has just written it; look at it with " + Command("kaitoctl plan")
-                raise
-            version = str(now["metadata"]["resourceVersion"])
-    raise AssertionError("the last try returns or raises")
+            raise explain_refusal(error, namespace=key.namespace, rights=rights_to_apply(kind)) from error
+
+    async def look() -> Object | None:
+        now = await present(client, request.get(kind, *key))
+        return now["metadata"] if now is not None and _is_as_shown(now, change) else None
+
+    hint = Command("kaitoctl plan -f FILE") + " shows what is to change now"
+    return await certain_write.while_as_seen(dict(change.seen), write, look, about="it", hint=hint)
 
 
 def _kind(change: Change) -> Kind:

@@ -7,7 +7,7 @@ can say whether an object exists, for it may be buying GPU nodes already.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
@@ -16,10 +16,12 @@ from kaitoctl.kube import refusal_hints, request
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from kaitoctl.advice import Advice
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object, ObjectKey
     from kaitoctl.kube.request import Request
 
+_TRIES = 5
 _BUDGET_S = 15.0
 _FIRST_REST_S = 0.25
 _LONGEST_REST_S = 4.0
@@ -73,6 +75,40 @@ async def applied(
             raise _with_outcome(failure, asked, kind, key, word, is_known=is_known)
         await asyncio.sleep(rest_s)
         rest_s = min(2 * rest_s, _LONGEST_REST_S)
+
+
+async def while_as_seen(
+    seen: Object,
+    write: Callable[[Object], Awaitable[Object]],
+    look: Callable[[], Awaitable[Object | None]],
+    *,
+    about: str,
+    hint: Advice,
+) -> Object:
+    """Write what holds for one version of an object; a status that moves meanwhile is no obstacle.
+
+    Args:
+        seen: the object, or what `write` needs of it.
+        write: sends what is to be.
+        look: gives the object as it is now; None when that is another than was shown.
+        about: the object, in words.
+        hint: for whom somebody else has been faster.
+
+    Raises:
+        ApiError: the server refuses; a conflict when somebody else has changed or deleted it.
+    """
+    for tries in range(1, _TRIES + 1):
+        try:
+            return await write(seen)
+        except ApiError as error:
+            if not refusal_hints.is_stale(error):
+                raise
+            now = await look()
+            if tries == _TRIES or now is None:
+                words = f"somebody else has changed, replaced or deleted {about} meanwhile"
+                raise ApiError(409, "Conflict", words, hint=hint) from error
+            seen = now
+    raise AssertionError("the last try returns or raises")
 
 
 def _is_uncertain(error: KaitoctlError) -> bool:

@@ -107,7 +107,7 @@ async def change(client: Client, target: Target, live: Object, asked: ChangeRequ
                 patch = {**rest, "metadata": {**(rest.get("metadata") or {}), "uid": uid_of(live)}}
                 made = await client.send(request.merge_patch(kind, *key, patch, manager=field_manager()))
         except ApiError as error:
-            if not _is_stale(error) or tries == _TRIES:
+            if not refusal_hints.is_stale(error) or tries == _TRIES:
                 raise explain_refusal(error, namespace=key.namespace) from error
             live = await _again(client, kind, live)
         else:
@@ -123,10 +123,6 @@ async def _again(client: Client, kind: Kind, live: Object) -> Object:
     if merge_request.asked_of(now) != merge_request.asked_of(live):  # and not merely its status
         output.step("somebody else changed the Workspace meanwhile; their change is kept")
     return with_type(kind, now)
-
-
-def _is_stale(error: ApiError) -> bool:
-    return refusal_hints.refusal_kind(error) == "stale"
 
 
 # --- judge -------------------------------------------------------------------------------------------------

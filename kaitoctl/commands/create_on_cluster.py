@@ -157,7 +157,7 @@ async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:
     try:
         return await certain_write.applied(client, asked, kind, key, is_done=is_done, word="created")
     except ApiError as error:
-        if refusal_hints.refusal_kind(error) == "stale":
+        if refusal_hints.is_stale(error):
             error.hint = (
                 f"somebody else has just created a Workspace {key}; the same command again changes that one"
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import (
+    certain_write,
     consent,
     files,
     follow,
@@ -35,7 +36,7 @@ from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Ne
 from kaitoctl.kaito import api, catalog_file, merge_request, planning
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.prices import read_prices
-from kaitoctl.kube import refusal_hints, request
+from kaitoctl.kube import request
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import (
     is_being_deleted,
@@ -64,7 +65,6 @@ _WRONG = "# ✗ "
 # What a server or a controller writes, and nobody edits.
 _HIDDEN = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 _ABOUT_THE_OBJECT = (400, 422)
-_TRIES = 5
 _MOST_ROUNDS = 20  # of an editor that is a program, and makes the same mistake forever
 
 
@@ -349,18 +349,19 @@ async def _unchanged(client: Client, live: Object) -> Object:
 
 async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> Object:
     """Write what differs; a status that moves meanwhile is no obstacle."""
-    kind = api.kind_of(now)
-    for tries in range(1, _TRIES + 1):
-        judged = {"uid": uid_of(now), "resourceVersion": resource_version_of(now)}
-        patch = merge_patch_between(_editable(now), goal)
-        patch["metadata"] = {**(patch.get("metadata") or {}), **judged}
-        asked = request.merge_patch(kind, *key_of(now), patch, manager=field_manager(), dry_run=dry_run)
+    kind, key = api.kind_of(now), key_of(now)
+
+    async def write(seen: Object) -> Object:
+        patch = merge_patch_between(_editable(seen), goal)
+        same = {"uid": uid_of(seen), "resourceVersion": resource_version_of(seen)}
+        patch["metadata"] = {**(patch.get("metadata") or {}), **same}
+        asked = request.merge_patch(kind, *key, patch, manager=field_manager(), dry_run=dry_run)
         try:
-            found = await client.send(asked)
+            return with_type(kind, await client.send(asked))
         except ApiError as error:
-            if refusal_hints.refusal_kind(error) != "stale" or tries == _TRIES:
-                raise explain_refusal(error, namespace=key_of(now).namespace) from error
-            now = await _unchanged(client, now)
-        else:
-            return with_type(kind, found)
-    raise AssertionError("the last try returns or raises")
+            raise explain_refusal(error, namespace=key.namespace) from error
+
+    about = f"Workspace {key}"
+    return await certain_write.while_as_seen(
+        now, write, lambda: _unchanged(client, now), about=about, hint="edit it again"
+    )

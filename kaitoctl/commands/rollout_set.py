@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import (
+    certain_write,
     consent,
     follow_fleet,
     invocation,
@@ -36,6 +37,7 @@ from kaitoctl.kube.objects import (
     dig,
     is_controlled_by,
     merge_patch_between,
+    resource_version_of,
     uid_of,
     with_type,
     without_managed_fields,
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _WIDTH = 100
-_TRIES = 5
 _RIGHTS = (
     "you need get and patch on inferencesets.kaito.sh, list on workspaces.kaito.sh, and list on "
     "controllerrevisions.apps in this namespace"
@@ -313,22 +314,21 @@ def _is_scaled(fleet: Fleet) -> bool:
 
 async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool) -> Object:
     """The set with the patch, if it still is as it was seen; a status that moves is no obstacle."""
-    live = fleet.inference_set
-    kind = kinds.kind_of(live)
-    for tries in range(1, _TRIES + 1):
-        same = {"uid": uid_of(live), "resourceVersion": live["metadata"]["resourceVersion"]}
-        whole = apply_merge_patch(patch, {"metadata": same})
+    shown = fleet.inference_set
+    kind = kinds.kind_of(shown)
+
+    async def write(seen: Object) -> Object:
+        same = {"metadata": {"uid": uid_of(seen), "resourceVersion": resource_version_of(seen)}}
+        whole = apply_merge_patch(patch, same)
         asked = request.merge_patch(kind, *fleet.key, whole, manager=field_manager(), dry_run=dry_run)
         try:
-            answer = await client.send(asked)
+            return with_type(kind, await client.send(asked))
         except ApiError as error:
-            if error.status != 409:
-                raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
-            before, live = live, (await fleet_named(client, fleet.key)).inference_set
-            is_same = uid_of(live) == uid_of(before) and asked_of(live) == asked_of(before)
-            if not is_same or tries == _TRIES:
-                error.hint = "somebody has just changed it; run the command again"
-                raise
-        else:
-            return with_type(kind, answer)
-    raise AssertionError("the last try returns or raises")
+            raise explain_refusal(error, namespace=fleet.key.namespace, rights=_RIGHTS) from error
+
+    async def look() -> Object | None:
+        now = (await fleet_named(client, fleet.key)).inference_set
+        return now if uid_of(now) == uid_of(shown) and asked_of(now) == asked_of(shown) else None
+
+    about = f"InferenceSet {fleet.key}"
+    return await certain_write.while_as_seen(shown, write, look, about=about, hint="run the command again")

@@ -15,7 +15,7 @@ from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.validation import OWN, Problem, Setting
-from kaitoctl.kube import managed_fields, request
+from kaitoctl.kube import managed_fields, refusal_hints, request
 from kaitoctl.kube.conditions import find, is_true
 from kaitoctl.kube.objects import Object, dig, generation_of, key_of, uid_of
 from kaitoctl.kube.request import Request
@@ -423,17 +423,15 @@ def writing(
         try:
             made = yield request.apply(kind, body, manager=manager, force=force, dry_run=dry_run)
         except ApiError as error:
-            if not is_stale(error) or tries == _TRIES:
+            if not refusal_hints.is_stale(error) or tries == _TRIES:
                 raise
-            workspace = yield request.get(kind, *key_of(workspace))
+            now = yield request.get(kind, *key_of(workspace))
+            if uid_of(now) != uid_of(workspace):  # another of its name, which nobody has judged
+                raise
+            workspace = now
         else:
             return Written(workspace, made, tries)
     raise AssertionError("the last try returns or raises")
-
-
-def is_stale(error: ApiError) -> bool:
-    """Whether the API server refused because the object has changed since it was read."""
-    return error.status == 409 and error.reason == "Conflict" and not conflicting(error)
 
 
 def conflicting(error: ApiError) -> list[str]:

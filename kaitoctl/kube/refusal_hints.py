@@ -122,8 +122,9 @@ KINDS: Mapping[str, Refusal] = MappingProxyType(
             "with --force-conflicts; it may write them again",
         ),
         "stale": Refusal(
-            (409,),
-            r"the object has been modified|StorageError: invalid object|Precondition failed",
+            (409, 422),  # a patch of what has been replaced would change its uid; one of nothing has no uid
+            r"the object has been modified|StorageError: invalid object|Precondition failed|uid mismatch"
+            r"|metadata\.uid: Invalid value: [^:]*: field is immutable",
             "conflict: somebody else wrote it at the same moment; try again",
         ),
         "being-deleted": Refusal(
@@ -173,6 +174,11 @@ def refusal_kind(error: ApiError) -> str:
         if fits and re.search(kind.pattern, error.message):
             return name
     return ""
+
+
+def is_stale(error: ApiError) -> bool:
+    """Whether the object has changed, or has gone, since the version that a request names was read."""
+    return refusal_kind(error) == "stale"
 
 
 def hint_of(error: ApiError, namespace: str = "") -> Advice:

@@ -174,5 +174,6 @@ def test_of_an_object_that_was_watched_the_last_version_counts(tmp_path: Path) -
 
 
 def test_metadata_that_is_no_map_names_nothing(tmp_path: Path) -> None:
-    nodes = [{"kind": "Node", "metadata": metadata} for metadata in ("text", ["a"], None, {})]
+    values: list[Any] = ["text", ["a"], None, {}]
+    nodes: list[Any] = [{"kind": "Node", "metadata": metadata} for metadata in values]
     assert objects(saved(tmp_path, json.dumps({"items": nodes})), "Node", option="--nodes") == nodes

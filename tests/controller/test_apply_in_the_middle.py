@@ -133,6 +133,19 @@ def test_one_that_was_replaced_meanwhile_is_not_written() -> None:
     assert now is not None and now["data"] == {"a": "b"}
 
 
+@pytest.mark.parametrize("kind", [kaito.WORKSPACE, CONFIG_MAP])
+def test_one_that_was_deleted_meanwhile_is_not_made_again(kind: Kind) -> None:
+    """It would buy nodes that nobody has been told of."""
+    world = World()
+    write(Direct(world), planned(world, CONFIG, workspace("one")))
+    name = "cm" if kind == CONFIG_MAP else "one"
+    plan = planned(world, {**CONFIG, "data": {"a": "c"}}, workspace("one", config="cm"))
+    with pytest.raises(ApiError) as caught:
+        write(Meddled(world, name, lambda: world.do(request.delete(kind, "default", name))), plan)
+    assert caught.value.status == 409 and "deleted it meanwhile" in caught.value.message
+    assert world.get(kind, name) is None
+
+
 def test_a_plan_is_made_of_many_documents_at_once() -> None:
     world = World()
     plan = planned(world, *(workspace(f"w{number}") for number in range(500)))

@@ -13,6 +13,7 @@ from kaitoctl.advice import text
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import adapters
 from kaitoctl.kaito.validation import OWN, Setting
+from kaitoctl.kube import refusal_hints
 from kaitoctl.kube.objects import Object
 
 STYLE, TONE = adapter(), adapter("tone", "registry.example/tone:1", "1.0")
@@ -297,8 +298,8 @@ def test_what_has_not_been_tuned_for_this_model_is_not_attached(obj: Object, wor
 
 def test_a_stale_read_and_a_foreign_owner_are_two_kinds_of_conflict() -> None:
     stale = ApiError(409, "Conflict", "the object has been modified", details={"name": "falcon"})
-    assert adapters.is_stale(stale)
+    assert refusal_hints.is_stale(stale)
     causes = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" using kaito.sh/v1alpha1'}]
     foreign = ApiError(409, "Conflict", "Apply failed", details={"causes": causes})
-    assert not adapters.is_stale(foreign)
+    assert not refusal_hints.is_stale(foreign)
     assert adapters.conflicting(foreign) == ['"helm" using kaito.sh/v1alpha1']

@@ -90,6 +90,13 @@ CASES: dict[str, list[tuple[int, str, str, list[dict[str, str]]]]] = {
         (
             409,
             "Conflict",
+            "uid mismatch: the provided object specified uid u, and no existing object",
+            [],
+        ),
+        (422, "Invalid", f'{WORKSPACE} is invalid: metadata.uid: Invalid value: "u": field is immutable', []),
+        (
+            409,
+            "Conflict",
             f"Operation cannot be fulfilled on {WORKSPACE}: the object has been modified; please apply your "
             "changes to the latest version and try again",
             [],
