@@ -244,9 +244,9 @@ def _on_nodes(
     else:
         _describe_nodes(nodes)
         if shown:
-            output.table(
-                ["PRESET", "KAITO", "NODES", "FITS", "WHY"], [_placement_row(item) for item in shown]
-            )
+            is_wide = options.output_format == "wide"
+            rows = [_placement_row(item, is_wide) for item in shown]
+            output.table(["PRESET", "KAITO", "NODES", "FITS", "WHY"], rows, wide=is_wide)
         if not show_all and len(answers) > len(fitting):
             output.note(f"{len(answers) - len(fitting)} other presets do not run (--all explains why)")
     if not fitting:
@@ -271,11 +271,12 @@ def _describe_nodes(nodes: tuple[GpuNode, ...]) -> None:
                 output.warning(f"{node.name}: {words}")
 
 
-def _placement_row(answer: Placement) -> list[str]:
+def _placement_row(answer: Placement, is_wide: bool) -> list[str]:
     kaito = ",".join(catalog_lookup.versions(answer.wanted))
-    names = ",".join(answer.nodes[:3]) + (
-        f" and {len(answer.nodes) - 3} more" if len(answer.nodes) > 3 else ""
-    )
+    most = len(answer.nodes) if is_wide else 3
+    names = ",".join(answer.nodes[:most])
+    if len(answer.nodes) > most:
+        names += f" and {len(answer.nodes) - most} more"
     why = answer.why + (": tight" if answer.tight else "")
     return [answer.name, kaito, names or "-", "✔" if answer.fits else "✗", why]
 

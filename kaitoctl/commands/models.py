@@ -23,10 +23,11 @@ def list_models(*, target_version: str | None, output_format: str, catalog: str 
         _print_structured(presets, models, output_format)
     else:
         headers = ["NAME", "KAITO", "NEEDS", "DISK", "NODES", "TUNING", "LICENSE", "NOTE"]
-        columns = len(headers) if output_format == "wide" else 6
+        is_wide = output_format == "wide"
+        columns = len(headers) if is_wide else 6
         items: list[Preset | Model] = [*presets, *models]
         rows = [_row(item, known) for item in items]
-        output.table(headers[:columns], [row[:columns] for row in rows])
+        output.table(headers[:columns], [row[:columns] for row in rows], wide=is_wide)
 
 
 def describe_model(*, name: str, target_version: str | None, output_format: str, catalog: str | None) -> None:

@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
     from kaitoctl.kube.request import Request
 
-_WIDTH = 100
 _LONGEST_CAUSE = 32
 
 
@@ -113,7 +112,6 @@ def _show_table(target: Target, known: WorkspaceRevisions, shown: Sequence[Objec
             )
             for one in shown
         ],
-        most=0 if wide else _WIDTH,
         wide=wide,
         below=True,
     )

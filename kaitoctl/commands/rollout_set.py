@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
-_WIDTH = 100
 _RIGHTS = (
     "you need get and patch on inferencesets.kaito.sh, list on workspaces.kaito.sh, and list on "
     "controllerrevisions.apps in this namespace"
@@ -84,7 +83,6 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
         output.yaml(to_yaml(shown[0]["data"]).rstrip("\n"))
         return
     output.data(name)
-    is_wide = output_format == "wide"
     output.table(
         ("REVISION", "CURRENT", "REPLICAS", "SPEC"),
         [
@@ -96,8 +94,7 @@ async def show_history(client: Client, fleet: Fleet, number: int | None, output_
             )
             for one in in_order
         ],
-        most=0 if is_wide else _WIDTH,
-        wide=is_wide,
+        wide=output_format == "wide",
         below=True,
     )
     if not current:

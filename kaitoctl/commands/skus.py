@@ -37,6 +37,7 @@ def list_skus(
         output.table(
             [*headers, "CUDA", "NVME", "NOTE"] if is_wide else headers,
             [_row(machine, is_wide) for machine in machines],
+            wide=is_wide,
         )
 
 

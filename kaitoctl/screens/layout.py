@@ -133,7 +133,6 @@ class Table:
         gap: spaces between columns in a pipe; on terminals it is two.
         wide: whether lines may be longer than the terminal: it was asked for.
         headed: whether the headers are shown.
-        most: columns of a line in a pipe, where the last cell is cut to them; 0 for any number.
         below: whether on terminals the last cell stands below its line, at full width, where there is too
             little room beside the others. Where words would have to be broken, last cells do in any table.
     """
@@ -144,7 +143,6 @@ class Table:
     gap: int = 2
     wide: bool = False
     headed: bool = True
-    most: int = 0
     below: bool = False
 
 
@@ -155,7 +153,6 @@ class Difference:
     text: str
 
 
-_LEAST_LAST = 20
 Block = Paragraph | Command | Steps | Table | Difference
 BLANK = Paragraph()
 
@@ -221,10 +218,6 @@ def _align(block: Table) -> list[str]:
         rows.insert(0, [column.header for column in block.columns])
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     gap = " " * block.gap
-    if block.most:
-        room = max(_LEAST_LAST, block.most - sum(widths[:-1]) - len(gap) * (len(widths) - 1))
-        for row in rows:
-            row[-1] = row[-1] if len(row[-1]) <= room else f"{row[-1][: room - 1]}…"
     return [
         gap.join(
             cell.rjust(width) if column.right else cell.ljust(width)

@@ -179,7 +179,7 @@ def write_structured(value: Any, output: str, *, indent: int = _INDENT, rows: st
     elif output.startswith("custom-columns="):
         from kaitoctl.screens import output_templates
 
-        table(*output_templates.columns(value, output, rows))
+        table(*output_templates.columns(value, output, rows), wide=True)
     else:
         from kaitoctl.kube.yaml_writer import to_yaml
 
@@ -228,7 +228,6 @@ def table(
     headers: Sequence[str],
     rows: Iterable[Sequence[str | Cell]],
     *,
-    most: int = 0,
     wide: bool = False,
     below: bool = False,
 ) -> None:
@@ -237,11 +236,10 @@ def table(
     Args:
         headers: of the columns.
         rows: their cells.
-        most: columns of a line in a pipe, where the last cell is cut to them; 0 for any number.
         wide: whether lines may be longer than the terminal.
         below: whether on terminals the last cell may stand below its line.
     """
-    show([replace(layout.table(headers, rows, gap=3), most=most, wide=wide, below=below)])
+    show([replace(layout.table(headers, rows, gap=3), wide=wide, below=below)])
 
 
 def show(blocks: Sequence[Block]) -> None:

@@ -422,6 +422,9 @@ def _fold(name: Text, cell: Cell, room: int) -> Iterator[Text]:
 
 def _grid(columns: Sequence[Column], widths: Sequence[int]) -> Grid:
     grid = Grid.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    grid.width = sum(widths) + _GAP * (
+        len(widths) - 1
+    )  # of its own, which a wide one has beyond the terminal's
     for column, width in zip(columns, widths, strict=True):
         grid.add_column(width=width, justify="right" if column.right else "left", overflow="fold")
     return grid

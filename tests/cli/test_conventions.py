@@ -118,6 +118,9 @@ def test_yaml_says_what_json_says(listed: Shell) -> None:
 def test_wide_has_more_columns_and_cuts_nothing(listed: Shell) -> None:
     narrow, wide = (status(listed, *more).splitlines()[0].split() for more in ((), ("-o", "wide")))
     assert set(narrow) < set(wide)
+    _, drawn = listed.seen("status", "-n", NAMESPACE, "-o", "wide", columns=60)
+    assert re.sub(r"\x1b\[[\d;]*m", "", drawn).splitlines()[0].split() == wide
+    assert "Standard_NC12s_v3" in drawn
 
 
 @pytest.mark.parametrize("command", ["template list", "runtime models list", "skus list"])

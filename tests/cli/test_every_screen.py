@@ -141,8 +141,60 @@ def test_no_screen_of_a_set_is_too_wide(sandbox_shell: Shell) -> None:
 
 @pytest.mark.parametrize(("columns", "colour"), SIZES)
 def test_no_screen_of_a_cluster_is_too_wide(broken: Shell, columns: int, colour: bool) -> None:
-    commands = [command.format(name=NAME) + f" -n {NAMESPACE}" * ("{name}" in command) for command in CLUSTER]
-    assert found(broken, commands, columns, colour) == {}
+    assert found(broken, of_cluster(), columns, colour) == {}
+
+
+def test_a_wide_screen_without_a_cluster_is_the_same_on_every_terminal(offline: Shell) -> None:
+    files(offline)
+    assert otherwise_wide(offline, OFFLINE) == {}
+
+
+def test_a_wide_screen_of_a_cluster_is_the_same_on_every_terminal(broken: Shell) -> None:
+    assert otherwise_wide(broken, of_cluster()) == {}
+
+
+def test_every_command_that_takes_wide_has_its_wide_screen_here() -> None:
+    commands = quick.table()["commands"]
+    takes_wide = {path for path, one in commands.items() if "table, wide" in json.dumps(one.get("options"))}
+    # Their tables are those of the other lists.
+    assert takes_wide - set(map(path_of, (*OFFLINE, *CLUSTER))) == {
+        "sandbox image list",
+        "sandbox model list",
+    }
+
+
+def otherwise_wide(shell: Shell, commands: list[str]) -> dict[str, set[str]]:
+    """With -o wide: the names that only one of two terminals shows, of 80 columns and of 400."""
+    wrong = {}
+    for command in commands:
+        if "table, wide" not in json.dumps(quick.table()["commands"].get(path_of(command), {})):
+            continue
+        for _ in range(_LOOKS):
+            narrow, wide = (
+                {
+                    word
+                    for line in seen_on(shell, columns, True, *command.split(), "-o", "wide")
+                    for word in line.split()
+                }
+                for columns in (80, 400)
+            )
+            differ = {word for word in narrow ^ wide if _NAME.fullmatch(word)}
+            if not differ:
+                break
+        else:
+            wrong[command] = differ
+    return wrong
+
+
+def path_of(line: str) -> str:
+    """The command of a line, without its arguments."""
+    commands, words = quick.table()["commands"], line.split()
+    paths = (" ".join(words[:count]) for count in (3, 2, 1))
+    return next((path for path in paths if "commands" not in commands.get(path, {"commands"})), "")
+
+
+def of_cluster() -> list[str]:
+    return [command.format(name=NAME) + f" -n {NAMESPACE}" * ("{name}" in command) for command in CLUSTER]
 
 
 def seen_on(shell: Shell, columns: int, colour: bool, *command: str) -> list[str]:

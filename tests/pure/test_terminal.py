@@ -246,6 +246,12 @@ def test_a_list_of_all_namespaces_keeps_every_column_and_every_name(columns: int
     assert max(map(len, shown)) <= columns
 
 
+def test_a_wide_table_is_the_same_on_every_terminal() -> None:
+    row = ["ScalingReplicaSet", LONG, "a message of many words " * 9]
+    made = replace(layout.table(["REASON", "OBJECT", "MESSAGE"], [row], gap=2), wide=True)
+    assert Terminal(40).lines([made]) == Terminal(400).lines([made]) == plain([made])
+
+
 def test_names_that_have_room_stand_in_two_columns() -> None:
     row = ["default", "phi", "Ready", "1/1"]
     lines = Terminal(80).lines([layout.table(["NAMESPACE", "NAME", "STATE", "NODES"], [row], names=2)])
