@@ -33,6 +33,7 @@ from bench import (
     scaling,
     shards,
     startup,
+    suite,
     validate,
 )
 from bench.figures import Figure, Skipped, table
@@ -52,6 +53,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces or 300),
     "large": lambda chosen: large.figures(chosen.workspaces or 50_000),
     "shards": lambda chosen: shards.figures(),
+    "suite": lambda chosen: suite.figures(),
     "scaling": lambda chosen: scaling.figures([int(size) for size in chosen.sizes.split(",")]),
 }
 

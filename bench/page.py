@@ -36,6 +36,7 @@ PARTS = {
     "real": "On a real control plane",
     "large": "50,000 Workspaces, one controller",
     "shards": "A million Workspaces, simulated",
+    "suite": "The test suite",
     "scaling": "How it grows",
 }
 
@@ -86,6 +87,7 @@ ABOUT = {
         "Workspace changed once an hour on average (2 ms), all looked at again every ten minutes (0.5 ms). What follows is in "
         "[scale.md](scale.md)."
     ),
+    "suite": "As `.ci/run` runs it, once; the environment and the control plane are there already.",
     "scaling": (
         "A power is fitted to what a size takes beyond an empty cluster: 1 is linear, 0 is no growth. One run of the controller for "
         "each size, the lowest of three of each command."
@@ -215,6 +217,12 @@ WHY_MISSED: dict[str, dict[str, str]] = {
             "connections with TLS have buffers; the first burst opens them (5 MiB), which is left out, and what it leaves behind varies."
         ),
         "event to first write, median, beside bare": _FIRST_WRITE,
+    },
+    "suite": {
+        "the whole suite": (
+            "it is work, not waiting: the processor time of its tests is more than both cores have in seven minutes. Most tests run whole "
+            "commands, each on a server of its own, or go through plans of faults by the thousand; a sixth of it is one law of 5,000 plans."
+        ),
     },
     "scaling": {
         f"controller, {size} Workspaces: writes for a change that a relist finds": _AFTER_A_RELIST

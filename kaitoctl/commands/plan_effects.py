@@ -257,6 +257,7 @@ def _effects(world: World, item: Forecast) -> Effects:
         most=item.most,
         rivals=tuple(map(_title, item.rivals)),
         outgrown=tuple(_released(world, name) for name in item.outgrown),
+        perhaps=tuple(_released(world, name) for name in item.perhaps),
         strays=item.strays,
     )
 

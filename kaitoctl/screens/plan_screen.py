@@ -53,7 +53,9 @@ def costs(change: Change, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iter
         beside = f", up to {most}: {rivals} can use the same nodes and may take them" if most > number else ""
         price = _price(prices, [(change.instance_type, number)], [(change.instance_type, most)])
         yield f"nodes asked for: {number} {change.instance_type} {nodes}{beside}{price}"
-    yield from (f"released: {line}" for line in change.returned)
+    for line in change.returned:
+        unless = ", unless its pods are placed on it" if line in change.returned_perhaps else ""
+        yield f"released: {line}{unless}"
     if change.waits:
         yield f"waits for: {change.waits}"
 
@@ -67,8 +69,10 @@ def summary(plan: Plan, prices: Prices = UNKNOWN) -> str:
     bought += f" (up to {most})" if most > asked else ""
     bought += _price(prices, plan.nodes_asked.items(), plan.nodes_most.items())
     restarts, given_back = plan.pods_restarted, sum(len(one.returned) for one in plan.written)
+    is_certain = not any(one.returned_perhaps for one in plan.written)
+    released = f"{'' if is_certain else 'up to '}{given_back}" if given_back else "none"
     return (
-        f"{words}; nodes asked for: {bought}; released: {given_back or 'none'}; "
+        f"{words}; nodes asked for: {bought}; released: {released}; "
         f"pods restarted: {restarts or 'none'} (managed by {plan.manager})"
     )
 

@@ -67,6 +67,7 @@ class Forecast:
         refusal: why nothing would be built; empty when something would.
         workload: what its pods are then made of; None while it waits for nodes.
         outgrown: those of `returned` that go only when all its pods are ready.
+        perhaps: those of `outgrown` that stay when the scheduler places pods on their nodes.
         strays: nodes where the scheduler may place pods of it that do not count there.
     """
 
@@ -80,6 +81,7 @@ class Forecast:
     rivals: tuple[ObjectKey, ...] = ()
     workload: Object | None = None
     outgrown: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
 
 
@@ -160,18 +162,20 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
     look, claims = world.nodes.look(workspace), claims_of(world.stores, workspace)
     workload = world.workload(key)
     outgrown: list[Object] = []
+    perhaps: list[str] = []
     if look.verdict.enough and world.has_workload(key):
-        serving = look.verdict.selected
         held = frozenset() if world.restarts else look.held
-        if len(held) < look.verdict.required:  # pods are yet to come
-            held |= frozenset(serving)
+        to_come = look.verdict.required - len(held)
+        room = {node.name for node in look.verdict.nodes if node.usable} - held if to_come > 0 else set()
+        if len(room) <= to_come:  # it can do without none, wherever the scheduler places them
+            held |= room
+        serving = look.verdict.selected
         outgrown = node_claims.outgrown(workspace, claims, serving=serving, held=held)
+        perhaps = [key_of(claim).name for claim in outgrown if node_claims.node_of(claim) in room]
     nodes = {node for claim in outgrown if (node := node_claims.node_of(claim))}
     kept = world.nodes.wanted_by_others(workspace, nodes) if nodes else set()
     kept |= {node for node in nodes - kept if world.nodes.guests(node, key)}
-    given_back = [
-        str(claim["metadata"]["name"]) for claim in outgrown if node_claims.node_of(claim) not in kept
-    ]
+    given_back = [key_of(claim).name for claim in outgrown if node_claims.node_of(claim) not in kept]
     coming = sum(not node_claims.node_of(claim) for claim in claims) + world.coming_of_pool(key)
     short = look.verdict.missing - coming
     is_placing = not refusal and (world.restarts or len(look.held) < look.verdict.required)
@@ -195,6 +199,7 @@ def _outcome(world: _World, key: ObjectKey, workspace: Object, *, refusal: str) 
         refusal,
         workload=workload,
         outgrown=tuple(given_back),
+        perhaps=tuple(name for name in perhaps if name in given_back),
         strays=tuple(strays) if is_placing else (),
     )
 

@@ -5,7 +5,8 @@ then what it would write is written, and the controller, the provisioner and the
 the next change is planned, on what has become of the cluster; in between Workspaces are deleted, and nothing
 of theirs may be left.
 
-How many: KAITOCTL_PLANS, else 5,000 plans in CI, a tenth of them elsewhere; `dev.py soak` takes 50,000.
+How many: KAITOCTL_PLANS, else 5,000 plans in CI, a tenth of them elsewhere; `dev.py soak` takes 50,000. A
+scene has two or three.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from planned_world import PlannedDirect, PlannedWorld
 from world import World, falcon, gpu_node, node_status
 
-from kaitoctl.advice import text
+from kaitoctl.advice import NO_FLAGS, text
 from kaitoctl.commands import make_plan
 from kaitoctl.commands.cluster import FIELD_MANAGER
 from kaitoctl.commands.option_values import NOT_SAID
@@ -41,6 +42,7 @@ from kaitoctl.kube.objects import (
     labels_of,
     uid_of,
 )
+from kaitoctl.screens.plan_screen import costs
 
 NAMES = ("w0", "w1", "w2", "w3")
 TYPE, OTHER_TYPE, NEW_TYPE = "Standard_NC12s_v3", "Standard_NC24s_v3", "Standard_NC24ads_A100_v4"
@@ -306,6 +308,15 @@ A_POD_FOR_A_NODE_THAT_HAS_LOST_A_GPU = Scene(
     ({"w3": Asked("b", 2, preferred=(0,))},),
     quota=((GPUS, "4"), ("pods", "9")),
 )
+# Wherever the scheduler places the pods that are recreated, a node that was bought may be left without.
+A_NODE_THAT_HAS_BECOME_FREE = Scene(
+    (SOUND,), {"w1": Asked("a")}, ({"w0": Asked("a")}, {"w1": None}, {"w0": Asked("a", adapters=("x",))})
+)
+A_MODEL_THAT_NEEDS_FEWER_NODES = Scene(
+    (Drawn("b", "4", taint="sku=gpu:NoSchedule"),),
+    {},
+    ({"w0": Asked("b", preset="phi-4")}, {"w0": Asked("b", preset="phi-4", runtime="transformers")}),
+)
 PLANNED: Counter[str] = Counter()
 
 
@@ -386,10 +397,12 @@ PLANNED: Counter[str] = Counter()
         (("pods", "3"),),
     )
 )
+@example(scene=A_NODE_THAT_HAS_BECOME_FREE)
+@example(scene=A_MODEL_THAT_NEEDS_FEWER_NODES)
 @example(scene=RIVALS_UNDER_A_QUOTA)
 @example(scene=A_POD_FOR_A_NODE_THAT_HAS_LOST_A_GPU)
 @given(scene=scenes())
-@settings(max_examples=PLANS // 2, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=PLANS // 3, suppress_health_check=list(HealthCheck), phases=PHASES)
 def test_what_a_plan_announces_is_what_happens(scene: Scene) -> None:
     round_after_round(scene)
 
@@ -449,6 +462,16 @@ def test_a_node_that_one_without_its_own_could_use_is_not_announced_to_go() -> N
         one_round(world, {"w0": replace(first, preferred=(0,))})
 
 
+def test_a_node_that_may_be_left_is_announced_as_one_that_may() -> None:
+    world = built(Scene((SOUND,), {"w1": Asked("a")}))
+    one_round(world, {"w0": Asked("a")})
+    assert not planned(world, {"w0": Asked("a", adapters=("x",))}).changes[0].returned
+    deleted(world, "w1")
+    (change,) = planned(world, {"w0": Asked("a", adapters=("x",))}).changes
+    assert change.returned == change.returned_perhaps != ()
+    assert "unless its pods are placed on it" in "\n".join(costs(change, NO_FLAGS))
+
+
 def test_a_node_goes_with_the_claim_that_a_namesake_has_left_behind() -> None:
     world = built(Scene((), {"w0": Asked("a")}))
     free = {"metadata": {"finalizers": None}}
@@ -461,7 +484,7 @@ def test_a_node_goes_with_the_claim_that_a_namesake_has_left_behind() -> None:
 
 def test_enough_was_planned() -> None:
     """Runs after the law, in the same process."""
-    assert PLANNED["plans"] >= PLANS * 0.9
+    assert PLANNED["plans"] >= PLANS
     kinds = ("created", "changed", "refused", "restarts", "bought", "deleted", "rivals", "alone", "waits")
     assert PLANNED["refused by quota"] >= PLANS // 500, PLANNED
     assert all(PLANNED[kind] >= PLANS // 250 for kind in kinds), PLANNED
@@ -496,7 +519,9 @@ def one_round(world: PlannedWorld, applied: Mapping[str, Asked]) -> None:
         (one, line.split()[1].rstrip(",")) for one in plan.written for line in one.returned if not one.rivals
     ]
     returned = {claim for _, claim in told}
-    assert returned - gone <= {claim for one, claim in told if one.uncertain} and gone <= returned
+    perhaps = {line.split()[1].rstrip(",") for one in plan.written for line in one.returned_perhaps}
+    perhaps |= {claim for one, claim in told if one.uncertain}
+    assert returned - gone <= perhaps and gone <= returned
     for one in plan.written:
         held_against(world, one, plan)
     for one in plan.refused:  # what was refused is as it was

@@ -34,6 +34,7 @@ class Effects:
         most: nodes that may be asked for, where rivals take some.
         rivals: those others.
         outgrown: what of `returned` goes only when all its pods are ready.
+        perhaps: what of `outgrown` stays when the scheduler places its pods there.
         strays: nodes where the scheduler may place its pods, and where they do not count.
     """
 
@@ -46,6 +47,7 @@ class Effects:
     most: int = 0
     rivals: tuple[str, ...] = ()
     outgrown: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
 
     @property
@@ -227,6 +229,7 @@ def change_of(
         max(effects.asked, effects.most),
         effects.rivals,
         effects.uncertain,
+        returned_perhaps=tuple(line for line in effects.returned if line in effects.perhaps),
     )
 
 

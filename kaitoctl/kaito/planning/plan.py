@@ -42,6 +42,7 @@ class Change:
         loading: what its model takes when it starts.
         instance_type: of those nodes.
         returned: what is released: the NodeClaims, and their nodes.
+        returned_perhaps: what of it stays when the scheduler places the pods there.
         deadlock: why the new pod waits for ever for the GPUs of the old one; empty when it does not.
         waits: what it would wait for; empty when nothing is missing.
         body: what is sent to the server.
@@ -70,6 +71,7 @@ class Change:
     uncertain: str = ""
     way: Advice = ""
     loading: Loading | None = None
+    returned_perhaps: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -191,6 +193,7 @@ def _plain(change: Change) -> Object:
         "rivals": list(change.rivals),
         "instanceType": change.instance_type,
         "nodesReturned": list(change.returned),
+        "nodesReturnedPerhaps": list(change.returned_perhaps),
         "deadlock": text(change.deadlock),
         "waitsFor": change.waits,
         "uncertain": change.uncertain,
