@@ -66,9 +66,12 @@ class Plugin:
 
     async def _output(self) -> bytes:
         version, mode = self.spec.get("apiVersion"), self.spec.get("interactiveMode") or "IfAvailable"
-        if not self.command or version not in _VERSIONS:
+        if not self.command:
+            raise self.fault("its exec needs a command")
+        if version not in _VERSIONS:
             raise self.fault(
-                f"its exec needs a command, and one of the apiVersions {' and '.join(_VERSIONS)}"
+                f"its apiVersion is {version}, and kubectl takes {' and '.join(_VERSIONS)} alone",
+                hint="update the plugin, and let your cloud's tool write the kubeconfig again",
             )
         somebody = mode != "Never" and sys.stdin is not None and sys.stdin.isatty()
         if mode == "Always" and not somebody:

@@ -19,6 +19,7 @@ from kaitoctl.kube.connecting import ProxyFault
 from kaitoctl.kube.objects import Object
 
 _LONGEST = 200
+_TITLES = ("title", "h1", "h2", "body")
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 503: "ServiceUnavailable"}
 # What is likely wrong, where neither rights nor the request are.
 _READY = Command("kubectl get --raw /readyz?verbose")
@@ -48,7 +49,7 @@ def refusal(status: int, headers: Mapping[str, str], body: str, path: str) -> Ap
     except (ValueError, RecursionError):
         answer = {}
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
-        message = f"{_words(body) or f'HTTP {status}'} ({path})"
+        message = f"{_words(body, status) or f'HTTP {status}'} ({path})"
         answer = {"message": message, "reason": _REASONS.get(status, "")}
     error = status_error(status, answer, headers.get("retry-after"))
     if "/proxy" in path and status >= 500:
@@ -81,12 +82,15 @@ def status_error(status: int, answer: Object, retry_after: str | None = None) ->
     )
 
 
-def _words(body: str) -> str:
-    """What a body says; of a page, its title."""
+def _words(body: str, status: int = 0) -> str:
+    """What a body says; of a page, its title or heading."""
     if not re.match(r"\s*<(?:!doctype|html|head|\?xml)", body, re.IGNORECASE):
         return body.strip()[:_LONGEST]
-    title = re.search(r"<title>([^<]{1,200})", body, re.IGNORECASE)
-    return f"a page, not an API server's answer: {title[1].strip() if title else 'without a title'}"
+    title = next(
+        filter(None, (re.search(rf"<{tag}\b[^>]*>\s*([^<]{{1,200}})", body, re.I) for tag in _TITLES)), None
+    )
+    said = title[1].strip() if title else f"HTTP {status}" if status else "without a title"
+    return f"a page, not an API server's answer: {said}"
 
 
 def _until(date: str) -> float:

@@ -66,6 +66,12 @@ KINDS: Mapping[str, Refusal] = MappingProxyType(
         ),
         # --- who asks
         "credentials": Refusal((401,), ""),  # `failures` has the hint
+        "anonymous": Refusal(
+            (403,),
+            r'\bUser "system:anonymous" cannot ',
+            "the server took the request for nobody's: the kubeconfig has no credentials for it; log in, or "
+            "choose another --context",
+        ),
         "rights": Refusal((403,), r'\bUser "[^"]*" cannot '),
         "owner-rights": Refusal(
             (403,),

@@ -172,6 +172,16 @@ def test_where_a_plugin_comes_from_is_told_when_it_is_missing(tmp_path: Path) ->
     assert text(caught.value.hint) == "get it at https://plugins.example"
 
 
+@pytest.mark.parametrize("version", ["client.authentication.k8s.io/v1alpha1", "v1"])
+def test_a_plugin_of_a_version_that_nobody_speaks_is_named_with_it(tmp_path: Path, version: str) -> None:
+    user = plugin(tmp_path, f"touch {tmp_path}/started")
+    user["exec"]["apiVersion"] = version
+    with pytest.raises(InputError, match=f"apiVersion is {version}, and kubectl takes") as caught:
+        authorization(written(tmp_path, user))
+    assert "let your cloud's tool write the kubeconfig again" in text(caught.value.hint)
+    assert not (tmp_path / "started").exists()
+
+
 def test_a_plugin_beside_its_kubeconfig_learns_its_environment_and_its_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,16 @@ WORKSPACE = 'workspaces.kaito.sh "x"'
 
 # (status, reason, message, causes) as the API server, its plugins and what stands before it write them.
 CASES: dict[str, list[tuple[int, str, str, list[dict[str, str]]]]] = {
+    "anonymous": [
+        (
+            403,
+            "Forbidden",
+            'workspaces.kaito.sh is forbidden: User "system:anonymous" cannot list resource "workspaces" in '
+            'API group "kaito.sh" in the namespace "default"',
+            [],
+        ),
+        (403, "Forbidden", 'forbidden: User "system:anonymous" cannot get path "/apis"', []),
+    ],
     "rights": [
         (
             403,
@@ -20,7 +30,6 @@ CASES: dict[str, list[tuple[int, str, str, list[dict[str, str]]]]] = {
             'in the namespace "ai"',
             [],
         ),
-        (403, "Forbidden", 'forbidden: User "system:anonymous" cannot get path "/apis"', []),
         (403, "Forbidden", 'users "a" is forbidden: User "u" cannot impersonate resource "users"', []),
     ],
     "quota": [
