@@ -291,7 +291,9 @@ async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[t
                 if error.status in REFUSED:
                     questions.unseen["pods/log"] = str(error)
                 continue
-            if text:
+            if said := pod_state.log_failure(text):
+                questions.unseen["pods/log"] = said
+            elif text:
                 found[metadata["name"], container] = text
                 return
 

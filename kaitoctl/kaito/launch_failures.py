@@ -20,7 +20,10 @@ _NOT_FAILED = (
 # Source: AKS agent pools (aka.ms/aks-pending-operation, PutAgentPoolHandler); AWS EC2; Google Compute Engine.
 PASSES = (
     r"(?i)too ?many ?requests|throttl|RequestLimitExceeded|rate ?(?:limit ?)?exceeded|"
-    r"request limit has been exceeded|another (?:\w+ )?operation .{1,120}is in progress"
+    r"request limit has been exceeded|another (?:\w+ )?operation .{1,120}is in progress|"
+    r"in[ -]progress (?:[\w-]+ ){0,5}operation|operation .{1,120}\bis (?:still |already )?in progress|"
+    r"running incompatible operation|\boperation \S{1,80} is currently \w+ing cluster|"
+    r"AnotherOperationInProgress|PreemptedByAnotherOperation|OperationPreempted"
 )
 
 

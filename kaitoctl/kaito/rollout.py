@@ -17,7 +17,7 @@ from kaitoctl.kaito.own_workloads import is_current, is_made_by_us
 from kaitoctl.kaito.pod_preparation import has_begun, is_unprepared, unprepared_event
 from kaitoctl.kaito.secrecy import without_secrets
 from kaitoctl.kaito.serving import is_on_lost_node, lost_words, serving
-from kaitoctl.kaito.snapshot import Snapshot, event_time
+from kaitoctl.kaito.snapshot import Snapshot, event_time, is_at_work
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED, is_refused
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import (
@@ -178,8 +178,8 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
         found = pod_state.trouble(pod)
         if found and found.hopeless:
             return f"pod {pod['metadata']['name']}: {found.reason}: {found.message}"
-    # Kubernetes gives a rollout up after ten minutes; a large model may take longer to load, and then serves.
-    loads = not seen.is_ours and any(map(pod_state.is_on_its_way, current_pods(workspace, seen)))
+    # Kubernetes gives a rollout up after ten minutes; large images and models may take longer.
+    loads = not seen.is_ours and any(is_at_work(seen, pod) for pod in current_pods(workspace, seen))
     for workload in _workloads(workspace, seen):
         if not loads and (why := why_stalled(workload)):
             return f"{workload['kind']} {workload['metadata']['name']}: {why}"

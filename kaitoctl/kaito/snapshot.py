@@ -14,7 +14,7 @@ from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
-from kaitoctl.kube import managed_fields
+from kaitoctl.kube import managed_fields, pod_state
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     POD,
@@ -24,6 +24,7 @@ from kaitoctl.kube.objects import (
     Object,
     ObjectKey,
     dig,
+    is_being_deleted,
     only,
     uid_of,
     without,
@@ -208,3 +209,15 @@ def _container(item: Object) -> Object:
         if probe := item.get(name):
             kept[name] = only(probe, *_PORTS)
     return kept
+
+
+_BEGINS = ("Pulling", "Pulled", "Created", "Started")
+
+
+def is_at_work(seen: Snapshot, pod: Object) -> bool:
+    """Whether a pod loads for the first time, or its node pulls an image for it, and nothing has failed."""
+    begins = dig(pod, "status", "phase") == "Pending" and dig(pod, "spec", "nodeName")
+    if not begins or pod_state.trouble(pod) is not None or is_being_deleted(pod):
+        return pod_state.is_on_its_way(pod)
+    newest: Object = next(iter(seen.events_of(pod)), {})
+    return newest.get("reason") in _BEGINS

@@ -171,6 +171,28 @@ class Reference(NamedTuple):
     by: str = ""
 
 
+_NO_LOG = re.compile(
+    r"(?i)unable to retrieve container logs for |failed to try resolving symlinks in path |"
+    r"failed to (?:open|seek in|read|tail \d+ lines of) log file |failed to get container status |"
+    r"container status is nil|"
+    r"rpc error: code = \w+ desc = (?:an error occurred when try to find|could not find) container|"
+    r'container "?\S+ in pod "?\S+ is (?:waiting to start|terminated|not available)|'
+    r'previous terminated container "?\S+ in pod "?\S+ not found'
+)
+
+
+def log_failure(text: str) -> str:
+    """What a kubelet says in the place of a log that it cannot read; empty for a log.
+
+    It has answered with 200 by then, so that its error is the whole of the body.
+
+    Source: Kubernetes v1.37.2 pkg/kubelet/kubelet.go (GetKubeletContainerLogs), pkg/kubelet/kuberuntime/
+    kuberuntime_container.go and staging/src/k8s.io/cri-client/pkg/logs/logs.go (ReadLogs).
+    """
+    said = text.strip()
+    return said if _NO_LOG.match(said) and "\n" not in said else ""
+
+
 def is_on_its_way(pod: Object) -> bool:
     """Whether its containers run for the first time, none has failed, and it is not Ready yet."""
     states = container_statuses(pod)

@@ -280,6 +280,18 @@ def test_the_root_of_a_long_log_is_read(why: Callable[..., Any]) -> None:
     assert said["cause"]["code"] == "cuda-out-of-memory"
 
 
+def test_what_a_kubelet_says_in_the_place_of_a_log_is_not_the_servers_last_word(
+    why: Callable[..., Any],
+) -> None:
+    ended = {"exitCode": 1, "reason": "Error"}
+    pod = server(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": ended})
+    gone = "unable to retrieve container logs for containerd://43b90bd8"
+    said = why(waiting(), pod, NODE, logs={"falcon-0": gone})
+    assert said["cause"]["code"] == "crash-loop"
+    assert gone not in json.dumps(said["cause"])
+    assert said["unseen"]["pods/log"] == gone
+
+
 def test_the_log_of_a_server_that_is_slow_for_its_own_preset_is_read(why: Callable[..., Any]) -> None:
     """A small model has minutes; what others are given is no reason not to look."""
     made = waiting()

@@ -151,6 +151,22 @@ def test_a_reason_that_is_not_known_is_shown_with_its_message() -> None:
         ("The VM size 'X' cannot boot Hypervisor Generation '2'", "node-claim-failed", "do not go together"),
         ("OS disk of Ephemeral VM with size greater than 64 GB", "node-claim-failed", "do not go together"),
         ("Invalid IAM Instance Profile name", "node-class-not-ready", "instance profile"),
+        (
+            "Unsupported: Your requested instance type (p4d.24xlarge) is not supported in your requested "
+            "Availability Zone (us-east-1e).",
+            "instance-type-unavailable",
+            "other zones",
+        ),
+        (
+            "VMExtensionProvisioningError: vmssCSE exit status=50, output=curl: (28) mcr.microsoft.com",
+            "node-claim-failed",
+            "could not download",
+        ),
+        ("vmssCSE exit status=31, output=timeout", "node-claim-failed", "could not download"),
+        ("vmssCSE error messages : {vmssCSE exit status=52, x}", "node-claim-failed", "the API server"),
+        ("VMExtensionHandlerNonTransientError: vmssCSE exit status=84", "node-claim-failed", "GPU driver"),
+        ("VMExtensionProvisioningTimeout: vmssCSE", "node-claim-failed", "the script that prepares it"),
+        ("vmssCSE exit status=125, output=x", "node-claim-failed", "the script that prepares it"),
     ],
 )
 def test_a_clouds_own_words_say_what_to_do(message: str, code: str, hint: str) -> None:
@@ -164,6 +180,11 @@ def test_a_clouds_own_words_say_what_to_do(message: str, code: str, hint: str) -
         "OperationNotAllowed: Operation is not allowed: Another operation (Updating) is in progress, please "
         "wait for it to finish before starting a new operation.",
         "OperationNotAllowed: Another agentpool operation (nodepool1 - Creating) is in progress",
+        "OperationNotAllowed: Operation is not allowed because there's an in progress update managed cluster "
+        "operation on the managed cluster started at 2026-01-01",
+        "googleapi: Error 400: Cluster is running incompatible operation operation-1700000000-ab",
+        "Operation operation-1700000000-ab is currently upgrading cluster x. Please wait",
+        "AnotherOperationInProgress: Another operation on this or dependent resource is in progress",
         "The PutAgentPoolHandler.PUT request limit has been exceeded for agentpool x, please retry again in "
         "36 seconds",
     ],

@@ -47,6 +47,25 @@ def cause(log: str, *, code: int = 1, adapters: tuple[str, ...] = ()) -> Cause:
 
 # Code, what the message must have, the log.
 CASES = [
+    # --- a config.json that names no model; a private model by its address
+    (
+        "model-files-broken",
+        "no model_type",
+        "ValueError: Unrecognized model in /workspace/weights. Should have a `model_type` key in its "
+        "config.json, or contain one of the following strings in its name: albert, align",
+    ),
+    (
+        "model-not-found",
+        ": acme/private-7b",
+        "huggingface_hub.errors.RepositoryNotFoundError: 401 Client Error. (Request ID: Root=1-6;ab)\n\n"
+        "Repository Not Found for url: https://huggingface.co/api/models/acme/private-7b.\n"
+        "Please make sure you specified the correct `repo_id` and `repo_type`.",
+    ),
+    (
+        "model-not-found",
+        ": acme/private-7b",
+        "Repository Not Found for url: https://huggingface.co/api/models/acme/private-7b/tree/main",
+    ),
     # --- limits of the container
     ("process-limit", "files", "OSError: [Errno 24] Too many open files: '/usr/lib/python3/dist.py'"),
     ("process-limit", "files", "RuntimeError: unable to open file: os error 24"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -462,6 +463,26 @@ def test_a_rollout_that_kubernetes_gave_up_goes_on_while_the_model_loads() -> No
     assert (again.progress.outcome, again.cause and again.cause.weight) == ("failed", "fault")
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_pull_that_goes_on_is_no_trouble_of_kaitos(given_up: bool) -> None:
+    world = loading(InferenceReady="context deadline exceeded").event(
+        "Pulling", 'Pulling image "mcr/kaito-falcon-7b:0.0.6"', kind="Normal"
+    )
+    world["Pod"]["status"]["phase"] = "Pending"
+    world["Pod"]["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    if given_up:
+        world["Deployment"]["status"]["conditions"] = [
+            {"type": "Progressing", "status": "False", "message": 'ReplicaSet "falcon-1" has timed out.'}
+        ]
+    found = world.diagnosis()
+    assert found.progress.outcome is None
+    assert (found.cause and (found.cause.code, found.cause.weight)) == (
+        ("progress-deadline", "wait") if given_up else None
+    )
+    silent = world.without("Event").diagnosis().cause
+    assert silent is not None, "a pod for which nothing is done is on no way"
+
+
 def ordered(**spec: str) -> World:
     """A StatefulSet whose change is to mend the pod of the revision before, which crashes."""
     world = World("exit-zero-loop").without("Event", "ReplicaSet")
@@ -787,6 +808,80 @@ def test_gpus_that_nobody_gets_any_more_are_named_once_a_restart_of_their_plugin
 ) -> None:
     found = on_a_node(allocatable=allocatable, since=since).diagnosis().causes
     assert ("gpu-not-allocatable" in [cause.code for cause in found]) is is_named
+
+
+def test_what_a_node_reports_of_its_gpus_stands_before_the_crash_that_comes_of_it() -> None:
+    world = on_a_node(condition=("GpuXidError", "True"), since="16:58")
+    status = world["Pod"]["status"]["containerStatuses"][0]
+    status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+    status["lastState"] = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    name = (world["Pod"]["metadata"]["name"], "falcon")
+    found = world.diagnosis(logs={name: "RuntimeError: CUDA error: unspecified launch failure"}).causes
+    assert [cause.code for cause in found[:2]] == ["node-problem", "gpu-program-failed"]
+    assert found[0].weight == "fault"
+    other = world.diagnosis(logs={name: "api_server.py: error: unrecognized arguments: --x"}).causes
+    assert other[0].code == "bad-arguments", "which no GPU is to blame for"
+
+
+def test_a_lost_node_stands_before_the_pod_that_it_took_with_it() -> None:
+    world = on_a_node()
+    world["Node"]["status"]["conditions"] = [
+        {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "no news"}
+    ]
+    world["Node"]["spec"]["taints"] = [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]
+    world["Pod"]["metadata"]["deletionTimestamp"] = "2026-11-28T16:00:00Z"
+    world["Pod"]["status"]["conditions"] = [
+        {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "x"},
+        {"type": "Ready", "status": "False", "reason": "NodeNotReady"},
+    ]
+    assert [cause.code for cause in world.diagnosis().causes][:2] == ["node-lost", "pod-thrown-out"]
+
+
+@pytest.mark.parametrize("lacking", ["status", "conditions"])
+def test_what_an_object_leaves_out_is_not_written_as_none(lacking: str) -> None:
+    world = on_a_node()
+    if lacking == "status":
+        world["Node"]["status"] = None
+        world["Node"]["metadata"]["labels"] = world["Node"]["spec"] = None
+    else:
+        world["Node"]["status"]["conditions"] = None
+    for cause in world.diagnosis().causes:
+        assert not [words for _, words in cause.evidence if "None" in words]
+
+
+@pytest.mark.parametrize("is_going", [False, True])
+def test_a_pod_that_is_going_holds_the_gpus_of_its_successor(is_going: bool) -> None:
+    world = World("scheduling-gated")
+    pod = world["Pod"]
+    del pod["spec"]["schedulingGates"]
+    words = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    pod["status"] = {
+        "phase": "Pending",
+        "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+        ],
+    }
+    older = copy.deepcopy(on_a_node()["Pod"])
+    older["metadata"] |= {"name": "falcon-old", "uid": "old"}
+    if is_going:
+        older["metadata"]["deletionTimestamp"] = "2026-11-28T16:59:50Z"
+    world.objects.append(older)
+    found = [cause for cause in world.diagnosis().causes if cause.code == "unschedulable"]
+    assert [("falcon-old" in cause.message, "ended" in text(cause.hint)) for cause in found] == [
+        (is_going, is_going)
+    ]
+
+
+def test_a_claim_that_is_refused_is_not_called_a_pod() -> None:
+    world = World("exit-zero-loop").without("Event", "ReplicaSet", "Pod")
+    world["Deployment"]["status"] = {"replicas": 0, "observedGeneration": 1}
+    words = (
+        "create Claim cache-falcon-0 for Pod falcon-0 in StatefulSet falcon failed error: "
+        'persistentvolumeclaims "cache-falcon-0" is forbidden: exceeded quota: storage, requested: x'
+    )
+    found = world.event("FailedCreate", words, of="Deployment").cause()
+    assert found.code == "pods-refused"
+    assert found.message.startswith("the volume claim of a pod is refused: the quota")
 
 
 def test_a_node_that_is_not_ready_is_told_once() -> None:

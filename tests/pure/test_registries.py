@@ -234,3 +234,68 @@ def test_a_name_that_cannot_be_resolved_is_a_matter_of_dns(said: str) -> None:
     assert found.code == "registry-unreachable"
     assert "cannot be resolved" in found.message
     assert "DNS" in text(found.hint)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("123456789012.dkr.ecr.us-east-1.amazonaws.com/x:1", "12 hours"),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/x:1", "12 hours"),
+        ("mine.azurecr.io/x:1", "AcrPull"),
+        ("us-docker.pkg.dev/p/r/x:1", "artifactregistry.reader"),
+        ("eu.gcr.io/p/x:1", "artifactregistry.reader"),
+        ("ghcr.io/o/x:1", ""),
+        ("registry.example:5000/x:1", ""),
+    ],
+)
+def test_a_clouds_registry_lets_nodes_in_by_their_own_identity(image: str, says: str) -> None:
+    for with_secret in (False, True):
+        world = World("registry-unavailable").without("Event")
+        status = world["Pod"]["status"]["containerStatuses"][0]
+        status["image"] = world["Pod"]["spec"]["containers"][0]["image"] = image
+        words = (
+            f'failed to resolve reference "{image}": pull access denied: authorization failed: no basic auth'
+        )
+        status["state"] = {"waiting": {"reason": "ErrImagePull", "message": words}}
+        if with_secret:
+            world["Pod"]["spec"]["imagePullSecrets"] = [{"name": "regcred"}]
+        found = world.cause()
+        assert found.code == "image-unauthorized"
+        assert says in text(found.hint)
+        assert ("identity" in text(found.hint) or "role" in text(found.hint)) is bool(says)
+        assert "ecret" in text(found.hint)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            "unexpected status from HEAD request to https://h.example/v2/: 412 Precondition Failed",
+            "withholds",
+        ),
+        ("unknown: current image with 3 vulnerabilities cannot be pulled", "withholds"),
+        ("unexpected status from HEAD request to https://j.example/v2/: 402 Payment Required", "not paid"),
+        ("pull QPS exceeded", "registryPullQPS"),
+        (
+            'write "/var/lib/containerd/x": failed size validation: 412 != 402: failed precondition',
+            "promised",
+        ),
+        ('"extract-1": open /var/lib/containerd/metadata.db: read-only file system', "repair"),
+        (None, "next try"),
+    ],
+)
+def test_what_else_a_pull_may_end_with(words: str | None, hint: str) -> None:
+    world = World("registry-unavailable").without("Event")
+    status = world["Pod"]["status"]["containerStatuses"][0]
+    status["state"] = {"waiting": {"reason": "ImagePullBackOff", **({"message": words} if words else {})}}
+    found = world.cause()
+    assert (found.code, hint in text(found.hint)) == ("image-pull-failed", True)
+    assert "None" not in found.message
+
+
+def test_a_store_of_layers_that_answers_with_an_error_is_reached() -> None:
+    world = World("registry-unavailable").without("Event")
+    status = world["Pod"]["status"]["containerStatuses"][0]
+    words = f"{_COPY}unexpected status from GET request to https://cdn01.quay.example/x: 502 Bad Gateway"
+    status["state"] = {"waiting": {"reason": "ErrImagePull", "message": words}}
+    assert text(world.cause().hint).startswith("check the registry's health")

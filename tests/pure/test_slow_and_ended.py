@@ -10,6 +10,7 @@ from trouble import World
 
 from kaitoctl.advice import text
 from kaitoctl.commands.observe_deeply import _takes_longer_than
+from kaitoctl.kube import pod_state
 
 POD = "falcon-5b8f-abcde"
 
@@ -61,8 +62,8 @@ def test_a_server_that_listens_for_itself_alone(line: str, is_lonely: bool) -> N
 # Source: Kubernetes v1.37.2 pkg/probe/http, tcp, grpc and exec; Go 1.25 net/http; grpc-go 1.72; runc 1.3.
 MESSAGES = [
     ("failed: HTTP probe failed with statuscode: 404", "path"),
-    ("failed: HTTP probe failed with statuscode: 401", "path"),
-    ("failed: HTTP probe failed with statuscode: 403", "path"),
+    ("failed: HTTP probe failed with statuscode: 401", "path or httpHeaders"),
+    ("failed: HTTP probe failed with statuscode: 403", "path or httpHeaders"),
     ("failed: HTTP probe failed with statuscode: 405", "path"),
     ("failed: HTTP probe failed with statuscode: 400", "scheme"),
     ("failed: HTTP probe failed with statuscode: 426", "scheme"),
@@ -76,6 +77,11 @@ MESSAGES = [
     ),
     ('errored: strconv.Atoi: parsing "http": invalid syntax', "port"),
     ("errored and resulted in unknown state: invalid port number: 0", "port"),
+    (
+        """errored and resulted in unknown state: parse "http://[::1:5000/health": missing ']' in host""",
+        "host or path",
+    ),
+    ('errored: Get "htps://h:5000/": unsupported protocol scheme "htps"', "host or path"),
     ('failed: Get "http://model:5000/": dial tcp: lookup model on 10.0.0.10:53: no such host', "host"),
     (
         "failed: error: this server does not implement the grpc health protocol (grpc.health.v1.Health): x",
@@ -153,6 +159,27 @@ def test_while_it_may_still_load_only_what_is_certain_is_said(count: int) -> Non
     assert (missing is not None and missing.code == "probe-misdirected") is (count > 10)
     late = young(LATE[0])
     assert late is None or late.code != "probe-times-out"
+    of_spec = young(
+        'errored and resulted in unknown state: rpc error: exec: "/bin/check": stat /bin/check: no such file'
+    )
+    assert of_spec is not None
+    assert of_spec.code == "probe-misdirected", "a server that comes up changes nothing about it"
+    transient = young(
+        "errored and resulted in unknown state: rpc error: code = NotFound desc = no running task"
+    )
+    assert transient is None or transient.code != "probe-misdirected"
+
+
+@pytest.mark.parametrize("said", ["no route to host", "network is unreachable", "host is down"])
+def test_a_probe_that_does_not_arrive_is_the_networks_affair(said: str) -> None:
+    words = (
+        f'Readiness probe failed: Get "http://10.1.0.4:5000/health": dial tcp 10.1.0.4:5000: connect: {said}'
+    )
+    found = running().event("Unhealthy", words, count=40).cause()
+    assert (found.code, "does not reach" in found.message) == ("probe-times-out", True)
+    assert ("CNI" in found.hint, "timeoutSeconds" in found.hint) == (True, False)
+    dead = killed(words.replace("Readiness", "Liveness"))
+    assert (dead.code, "is up" in dead.message) == ("probe-times-out", False)
 
 
 @pytest.mark.parametrize(
@@ -284,3 +311,24 @@ def test_only_logs_of_containers_that_take_long_are_read() -> None:
     assert not _takes_longer_than(1800, {**old, "ready": True})
     assert not _takes_longer_than(1800, {"state": {"running": {"startedAt": now}}, "ready": False})
     assert not _takes_longer_than(1800, {"state": {"waiting": {}}})
+
+
+# --- logs that are none ----------------------------------------------------------------------------------
+
+NO_LOGS = [
+    "unable to retrieve container logs for containerd://43b90bd8790108485eeaa1617048abf5",
+    "unable to retrieve container logs for docker://abc\n",
+    "Unable to retrieve container logs for cri-o://abc",
+    'failed to try resolving symlinks in path "/var/log/pods/a_b_c/falcon/3.log": lstat x: no such file',
+    'failed to open log file "/var/log/pods/a_b_c/falcon/3.log": permission denied',
+    'failed to get container status "abc": rpc error: code = NotFound desc = not found',
+    'rpc error: code = NotFound desc = an error occurred when try to find container "abc": not found',
+    "container status is nil",
+]
+
+
+@pytest.mark.parametrize("said", NO_LOGS)
+def test_a_kubelet_that_cannot_read_a_log_writes_why_in_its_place(said: str) -> None:
+    assert pod_state.log_failure(said) == said.strip()
+    assert pod_state.log_failure(f"loading\n{said}") == "", "a server may say so, too"
+    assert pod_state.log_failure("RuntimeError: failed to open log file") == ""

@@ -140,6 +140,12 @@ def condition_words(condition: Object) -> tuple[str, str]:
     return f"condition {condition.get('type')}", words
 
 
+def reason_words(condition: Object) -> str:
+    """Why a condition is as it is, `REASON: MESSAGE`, without what it leaves out."""
+    said = [str(condition[key]) for key in ("reason", "message") if condition.get(key)]
+    return ": ".join(said) or (f"{condition['status']}" if condition.get("status") else "there is none")
+
+
 def event_words(event: Object) -> tuple[str, str]:
     """What an event says, as evidence."""
     count = times_of(event)

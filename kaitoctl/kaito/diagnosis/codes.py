@@ -774,12 +774,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "probe-times-out": Code(
             "a probe does not wait long enough for the answer",
             "events `Unhealthy`: `context deadline exceeded (Client.Timeout exceeded while awaiting "
-            "headers)`, `i/o timeout`, `command timed out`, `health rpc did not complete within`",
+            "headers)`, `i/o timeout`, `command timed out`, `health rpc did not complete within`, `no route "
+            "to host`",
             "The server is asked and does not answer within timeoutSeconds of the probe, which is 1 s where "
             "it does not say: it is busy with loading or with a long request, its probe does real work, or "
             "a network policy drops what the kubelet sends.",
             "Raise timeoutSeconds of the probe. Where the server should answer at once, its log says what it "
-            "does instead.",
+            "does instead; where nothing arrives at all, it is the node's network plugin.",
         ),
         "slow-start": Code(
             "loading takes longer than the preset's budget",

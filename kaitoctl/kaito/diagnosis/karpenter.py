@@ -117,8 +117,43 @@ _CLASS_WORDS = r"(?i)node ?class"
 _RIGHTS_WORDS = (
     r"(?i)AuthorizationFailed|not authorized|AccessDenied|Unauthorized|does not have authorization|forbidden"
 )
+_OF_START = r"(?i)vmssCSE.{0,40}?exit status ?= ?"
 _WORDS: tuple[tuple[str, Reason], ...] = (
     (PASSES, _BUSY),  # of requests, not of machines
+    # A machine came up, and what prepares it failed. Source: Azure/AgentBaker
+    # parts/linux/cloud-init/artifacts/cse_helpers.sh (ERR_...).
+    (
+        rf"{_OF_START}(?:50|9|2[0-2]|2[5-9]|31|33|41|42|45|7[01]|99)\b",
+        Reason(
+            "node-claim-failed",
+            "the machine came up and could not download what it needs: let its subnet reach what the cloud "
+            "requires (firewall, routes, network security group, proxy)",
+        ),
+    ),
+    (
+        rf"{_OF_START}5[1-3]\b",
+        Reason(
+            "node-claim-failed",
+            "the machine came up and does not reach the API server: check the DNS of its network (of a "
+            "private cluster: the zone's link), its routes and firewall",
+        ),
+    ),
+    (
+        rf"{_OF_START}8[3-7]\b",
+        Reason(
+            "node-claim-failed",
+            "the machine came up, and its GPU driver or device plugin could not be installed: another "
+            "machine may do; if it stays so, check the node image",
+        ),
+    ),
+    (
+        r"(?i)VMExtension(?:Provisioning|Handler)\w*|vmssCSE|CustomScriptExtension",
+        Reason(
+            "node-claim-failed",
+            "the machine came up, and the script that prepares it failed: its exit code, and its log at the "
+            "cloud, say why",
+        ),
+    ),
     (r"(?i)LowPriority ?Cores|MaxSpotInstanceCount|spot .{0,40}quota", _SPOT_QUOTA),
     (_QUOTA_WORDS, _QUOTA),
     (
@@ -151,7 +186,8 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         ),
     ),
     (
-        r"(?i)AvailabilityZoneNotSupported|zones? \S{1,40} (?:is |are )?not supported",
+        r"(?i)AvailabilityZoneNotSupported|zones? \S{1,40} (?:is |are )?not supported|"
+        r"not supported in your requested Availability Zone",
         Reason(
             "instance-type-unavailable",
             "waiting does not help: this zone does not have the type: let the node class or pool take other "

@@ -13,6 +13,7 @@ from kaitoctl.kaito.diagnosis.case import (
     denials,
     is_of_now,
     preset_name,
+    reason_words,
     span,
     title_of,
     without_benchmark,
@@ -176,11 +177,7 @@ def failed_benchmark(case: Case) -> Iterator[Cause]:
         "benchmark-failed",
         title_of(case.workspace),
         "the model serves, but KAITO does not call it ready: its benchmark failed",
-        [
-            (f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")
-            for item in told
-            if item
-        ],
+        [(f"condition {item['type']}", reason_words(item)) for item in told if item],
         hint="do without the benchmark: no pod restarts for it; the log of the first pod says why it failed",
         command=without_benchmark(case),
     )

@@ -33,6 +33,7 @@ UNAUTHORIZED = (
     r"authentication required|may require|authorization failed|no basic auth credentials"
 )
 NO_IMAGE = r"(?i)not found|manifest unknown|name unknown|does not exist|no such image"
+_READ_ONLY = r"(?i)read-only file system"
 _NO_SPACE = r"(?i)no space left on device|disk quota exceeded"
 # Source: containerd v2.1 core/images, docker/distribution, CRI-O's containers/image; runc and the kernel.
 WRONG_PLATFORM = (
@@ -212,6 +213,9 @@ def _of_the_node(pull: _Pull) -> Cause | None:
         return pull.blamed(
             "disk-full", message, "take nodes with a larger disk, or check what else fills it", look
         )
+    if re.search(_READ_ONLY, pull.words):
+        message = f"the disk of node {node} is read-only: the image{pull.of}, {pull.image}, cannot be stored"
+        return pull.blamed("image-pull-failed", message, "take another node, and repair or replace it", look)
     is_unreadable = pull.reason == "ImageInspectError" and not re.search(_SHORT_NAME, pull.words)
     if is_unreadable or re.search(_DAMAGED, pull.words):
         message = f"what node {node} has stored of the image{pull.of}, {pull.image}, is damaged"
@@ -254,8 +258,10 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
         return pull.blamed("pull-secret-missing", message, "create it", create)
     message = f"{registry} denies access to the image{pull.of}, {pull.image}"
     pull.evidence.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
+    by_identity = of_registries.by_identity(registry)
     if secrets:
         hint = f"check whether Secret {secrets[0]} has valid credentials for {registry}"
+        hint += f"; or {by_identity}" if by_identity else ""
         command = Command("kubectl get secret", secrets[0], *case.in_namespace)
         return pull.blamed("image-unauthorized", message, hint, command)
     create = of_registries.for_registry(case, "NAME", registry)
@@ -263,9 +269,9 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
         hint = "create a pull secret and give it to the adapter: " + create
         command = set_adapter(case, pull.adapter, "--image-pull-secret", "NAME")
         return pull.blamed("image-unauthorized", message, hint, command)
-    return pull.blamed(
-        "image-unauthorized", message, "create a pull secret and name it in the Workspace", create
-    )
+    hint = "create a pull secret and name it in the Workspace"
+    hint = f"{by_identity}; or {hint}" if by_identity else hint
+    return pull.blamed("image-unauthorized", message, hint, create)
 
 
 def _of_its_registry(pull: _Pull) -> Cause | None:
@@ -292,6 +298,9 @@ def _of_what_is_said(pull: _Pull) -> Cause:
     code, said = "adapter-image-bad" if pull.adapter else "image-pull-failed", _failure_words(pull)
     hint = next((what for pattern, what in _PULL_HINTS if re.search(pattern, said)), _SEE)
     message = f"the image{pull.of}, {pull.image}, cannot be pulled: {said}"
+    if said in ("ErrImagePull", "ImagePullBackOff"):
+        message = f"the image{pull.of}, {pull.image}, cannot be pulled, and nothing says why any more"
+        hint = "its events have expired, or may not be read: see those of the next try, some minutes from now"
     return pull.blamed(code, message, hint, pull.describe)
 
 
@@ -310,6 +319,16 @@ _PULL_HINTS = (
         r"(?i)credential provider|credentialprovider",
         "the kubelet's credential provider fails on the node: check its log there, and the node's identity "
         "in the cloud",
+    ),
+    (
+        r"(?i)pull QPS exceeded",
+        "the kubelet holds its own pulls back (registryPullQPS, registryBurst), and tries again",
+    ),
+    (r"(?i)payment required", "the registry's account is not paid, or over its plan: ask its owner"),
+    # Source: goharbor/harbor src/server/middleware/{vulnerable,contenttrust}, PROJECTPOLICYVIOLATION.
+    (
+        r"(?i)\b412 Precondition|PROJECTPOLICYVIOLATION|current image .{0,40}vulnerab",
+        "a policy of the registry withholds it: it is not scanned, not signed, or has vulnerabilities",
     ),
     (_SHORT_NAME, "write the image with its registry: docker.io/OWNER/NAME:TAG"),
     (

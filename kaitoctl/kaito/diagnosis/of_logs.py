@@ -79,8 +79,8 @@ _ERRORISH = (
 )
 
 _HUB_MODEL = (
-    r"https?://(?:huggingface\.co|hf\.co)/(?:api/models/)?(?P<repo>[\w.-]{1,96}/[\w.-]{1,96})/"
-    r"(?:resolve|tree|revision)/"
+    r"https?://(?:huggingface\.co|hf\.co)/(?:api/models/(?P<asked>[\w.-]{1,96}/[\w.-]{0,95}\w)|"
+    r"(?P<repo>[\w.-]{1,96}/[\w.-]{1,96})/(?:resolve|tree|revision)/)"
 )
 _STEPS = {
     "cuda-out-of-memory": "fit",
@@ -286,7 +286,7 @@ def _finding(case: Case, log: str, reading: Reading, groups: dict[str, str], lin
 def _of_which_model(code: str, log: str) -> str:
     """The model on the hub that an error is about, by the address that was asked for."""
     found = re.search(_HUB_MODEL, log) if code in ("model-not-found", "model-access-denied") else None
-    return f": {found['repo']}" if found else ""
+    return f": {found['asked'] or found['repo']}" if found else ""
 
 
 def _suspects(names: list[str], log: str) -> list[str]:

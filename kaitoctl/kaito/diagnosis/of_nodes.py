@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, kubectl_hints, node_check
-from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, denials, event_words, title_of
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    blame,
+    condition_words,
+    denials,
+    event_words,
+    reason_words,
+    title_of,
+)
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.maintenance import maintenance_of
 from kaitoctl.kaito.launch_failures import claim_failure
@@ -37,7 +45,7 @@ def findings(case: Case) -> Iterator[Cause]:
                 "not-ready",
                 title_of(node),
                 f"the node that {pod['metadata']['name']} runs on is not Ready",
-                [("condition Ready", f"{ready.get('reason')}: {ready.get('message')}")],
+                [("condition Ready", reason_words(ready))],
                 hint="check its conditions",
                 command=Command("kubectl describe node", node["metadata"]["name"]),
             )

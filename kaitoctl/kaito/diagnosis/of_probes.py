@@ -27,7 +27,11 @@ _ANY = re.compile(r"(?P<kind>Liveness|Readiness|Startup) probe (?:failed|errored
 # What the message holds, what is so, and the part of the probe that is wrong.
 _MISDIRECTED = (
     (r"statuscode: 404\b", "the server has no such path", "path"),
-    (r"statuscode: 40[13]\b", "the server requires credentials, and a probe sends none", "path"),
+    (
+        r"statuscode: 40[13]\b",
+        "the server requires credentials, and a probe sends none",
+        "path or httpHeaders",
+    ),
     (r"statuscode: 405\b", "the server takes no GET there", "path"),
     (r"statuscode: 426\b", "the server speaks another version of HTTP there", "scheme"),
     (r"stopped after 10 redirects", "the server redirects in a circle there", "path"),
@@ -42,6 +46,11 @@ _MISDIRECTED = (
         r"strconv\.Atoi|couldn't find port|invalid port number",
         "the container has no port of the name that the probe gives",
         "port",
+    ),
+    (
+        r"\bparse \"|invalid URL escape|unsupported protocol scheme",
+        "the address that the probe asks cannot be read",
+        "host or path",
     ),
     (
         r"lookup \S{1,253}(?: on \S+)?: no such host",
@@ -78,6 +87,7 @@ _NO_ANSWER = re.compile(
     r"DeadlineExceeded"
 )
 _REFUSED = re.compile(r"connection refused|Failed to connect|Could not connect", re.IGNORECASE)
+_UNANSWERED = ("timeoutSeconds", "network")
 _PORT = re.compile(r"(?::|port )(?P<port>\d{2,5})(?=[\"/: ]|$|[^\d.])")
 # Source: uvicorn 0.3x, vLLM 0.33.0, text-generation-inference 3, Triton 2.5x, llama.cpp, gunicorn.
 _LISTENS = re.compile(
@@ -85,6 +95,10 @@ _LISTENS = re.compile(
     r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]*\]|localhost|\*):(?P<port>\d{2,5})\b"
 )
 _OFTEN = 10  # tries in vain: a server that is up says the same from the first on
+# What the kubelet finds without the server, so that it does not change when the server is up.
+_OF_SPEC = ("port", "host", "host or path", "command")
+# Not the server's to say: nobody there answers even with a refusal. Source: Linux, errno(3).
+_NO_WAY = re.compile(r"no route to host|network is unreachable|host is down", re.IGNORECASE)
 _PROBES = {"liveness": "livenessProbe", "readiness": "readinessProbe", "startup": "startupProbe"}
 
 
@@ -94,14 +108,17 @@ class _Asked(NamedTuple):
     Args:
         kind: `liveness`, `readiness` or `startup`.
         says: what is so.
-        part: of the probe, that is to be corrected; `timeoutSeconds` where it gives up too early.
+        part: of the probe, that is to be corrected; `timeoutSeconds` where it gives up too early, `network`
+            where it does not arrive.
         event: that says so.
+        is_certain: whether that does not change when the server is up.
     """
 
     kind: str
     says: str
     part: str
     event: Object
+    is_certain: bool = False
 
 
 def keeps_out(case: Case, pod: Object, item: Object, log: str, *, is_early: bool = False) -> Cause | None:
@@ -118,7 +135,8 @@ def keeps_out(case: Case, pod: Object, item: Object, log: str, *, is_early: bool
     asked = _newest(events_about(case, pod, name), pod, name, log)
     if asked is None:
         return None
-    if is_early and (asked.part == "timeoutSeconds" or times_of(asked.event) < _OFTEN):
+    is_often = asked.part != "timeoutSeconds" and times_of(asked.event) >= _OFTEN
+    if is_early and not asked.is_certain and not is_often:
         return None
     return _blamed(case, pod, name, asked, log, (), f"it runs, and its {asked.kind} probe does not pass")
 
@@ -146,7 +164,7 @@ def kills(
             waited.
     """
     asked = _newest(events, pod, name, log)
-    if asked is None or in_time == (asked.part == "timeoutSeconds"):
+    if asked is None or in_time == (asked.part in _UNANSWERED):
         return None
     said = f"a {asked.kind} probe kills {name}{', which is up' if in_time else ''}"
     return _blamed(case, pod, name, asked, log, evidence, said)
@@ -164,6 +182,9 @@ def _blamed(
     about, what = f"{title_of(pod)}, container {name}", _words(pod, name, asked.kind)
     lines = [*evidence, event_words(asked.event), *([("pod", what)] if what else [])]
     message, look = f"{said}: {asked.says}", _look(case, pod)
+    if asked.part == "network":
+        hint = "check the network plugin (CNI) of the node, and NetworkPolicies: more time does not help"
+        return blame("probe-times-out", about, message, lines, hint=hint, command=look)
     if asked.part == "timeoutSeconds":
         hint = (
             "raise timeoutSeconds of that probe in a pod template (1 s unless it says otherwise), and check "
@@ -192,7 +213,9 @@ def _read(event: Object, pod: Object, name: str, log: str) -> _Asked | None:
     kind = found["kind"].lower() if found else "readiness"
     for pattern, says, part in _MISDIRECTED:
         if re.search(pattern, words):
-            return _Asked(kind, says, part, event)
+            return _Asked(kind, says, part, event, part in _OF_SPEC)
+    if _NO_WAY.search(words):
+        return _Asked(kind, "the node does not reach the pod's address", "network", event)
     if _NO_ANSWER.search(words):
         return _Asked(kind, "no answer comes within its time", "timeoutSeconds", event)
     if _REFUSED.search(words):

@@ -74,6 +74,7 @@ _ANSWERS = (
         r"(?i)\b50[0234]\b.{0,8}(internal|bad|service|gateway|not implemented)|\bstatus\b\D{0,12}5\d\d\b",
         "{registry} answers with an error of its own when it is asked for {image}",
         "check the registry's health; the kubelet retries automatically",
+        is_of_anybody=True,
     ),
     _Answer(
         r"(?i)text/html|invalid character '<'|looking for beginning of value",
@@ -216,6 +217,29 @@ def answer(asked: Asked, reason: str, words: str, image: str) -> tuple[str, Advi
     if asked.hint and found.is_of_anybody:
         hint = f"{found.hint}; {asked.hint}"
     return found.words.format(registry=asked.words, image=image), hint
+
+
+# Registries of clouds, whose tokens do not last, and what gives nodes access by their own identity instead.
+_BY_IDENTITY = (
+    (
+        r"\d+\.dkr[.-]ecr(?:-fips)?\.[\w-]+\.(?:amazonaws\.com(?:\.cn)?|on\.aws)",
+        "let the nodes' role pull from ECR (AmazonEC2ContainerRegistryReadOnly; the repository of another "
+        "account must allow it, too): a pull secret for ECR is valid for 12 hours alone",
+    ),
+    (
+        r"[\w-]+\.azurecr\.(?:io|cn|us)",
+        "attach the registry to the cluster (AKS: --attach-acr), which gives the kubelet's identity AcrPull",
+    ),
+    (
+        r"(?:[\w-]+-)?docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io",
+        "give the service account of the nodes roles/artifactregistry.reader",
+    ),
+)
+
+
+def by_identity(registry: str) -> str:
+    """How nodes may pull from a registry of a cloud without a pull secret; empty for any other."""
+    return next((what for pattern, what in _BY_IDENTITY if re.fullmatch(pattern, registry)), "")
 
 
 def for_registry(case: Case, name: str, registry: str) -> Command:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, kubectl_hints
-from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span, title_of
+from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, reason_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_volumes import unbound_claims
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, dig, is_being_deleted
 
 _LOOKS_WITHIN_S = 60.0
 _KUEUE = "kueue.x-k8s.io/"
@@ -42,7 +42,7 @@ def scheduling_gates(case: Case) -> Iterator[Cause]:
             f"it is held by gate {', '.join(gates) or '?'}, and no scheduler looks at it until that is gone",
             [
                 ("spec", f"schedulingGates: {', '.join(gates)}"),
-                ("condition PodScheduled", f"{placed.get('reason')}: {placed.get('message')}"),
+                ("condition PodScheduled", reason_words(placed)),
             ],
             hint="check the queue: it takes the gate away when it is the pod's turn; nodes are not the matter"
             if is_kueue
@@ -183,6 +183,12 @@ def scheduling(case: Case) -> Iterator[Cause]:
                 "add a node for the update; deleting the older pod makes room, too, but then nobody is "
                 "served until the new one is ready"
             )
+        elif obstacle.resource and (leaving := _leaving_holder(case, obstacle.resource)):
+            words = f"{words.rstrip('. ')}; {leaving} of the same Workspace is going, and still holds some"
+            hint = (
+                "wait until it has ended; if it does not, its node is not heard of, or a finalizer or a long "
+                "grace period holds it"
+            )
         yield blame(
             obstacle.code,
             title_of(pod),
@@ -203,6 +209,21 @@ def _holder_of_ours(case: Case, pod: Object) -> str:
             if dig(other, "spec", "nodeName") and owners[0] != owners[1]:
                 return title_of(other)
     return ""
+
+
+def _leaving_holder(case: Case, resource: str) -> str:
+    """The pod that is being deleted and holds what the next one waits for; empty without one."""
+    return next(
+        (
+            title_of(other)
+            for other in case.seen.pods
+            if is_being_deleted(other)
+            and dig(other, "spec", "nodeName")
+            and not pod_state.is_finished(other)
+            and pod_state.gpu_request(other, resource)
+        ),
+        "",
+    )
 
 
 def _no_scheduler(case: Case, pod: Object) -> Cause | None:
@@ -276,7 +297,7 @@ def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], 
     for pod in case.seen.pods:
         item = conditions.find(pod, "DisruptionTarget")
         if item is not None and item.get("status") == "True":
-            words = f"{item.get('reason')}: {item.get('message')}"
+            words = reason_words(item)
             evidence = [("condition DisruptionTarget", words)]
             yield (
                 str(pod["metadata"]["name"]),

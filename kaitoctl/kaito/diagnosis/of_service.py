@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
-from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, span, title_of
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    blame,
+    condition_words,
+    controller_words,
+    event_words,
+    span,
+    title_of,
+)
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.serving import (
     Serving,
@@ -172,7 +180,7 @@ def lost_nodes(case: Case) -> Iterator[Cause]:
             f"the node that {pods[0]['metadata']['name']} was on is not heard of"
             + (f" for {span(since)}" if since else ""),
             [
-                ("condition Ready", f"{ready.get('status')} {ready.get('reason')}: {ready.get('message')}"),
+                condition_words({"type": "Ready", **ready}),
                 ("pod", f"{pods[0]['metadata']['name']} is {pod_state.summary(pods[0])}"),
                 ("pod", str(dig(pods[0], "status", "message") or "")),
             ],

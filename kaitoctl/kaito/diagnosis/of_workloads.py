@@ -7,11 +7,20 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, kubectl_hints, node_check
-from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_words, span, title_of
+from kaitoctl.kaito.diagnosis.case import (
+    Case,
+    blame,
+    controller_words,
+    event_words,
+    reason_words,
+    span,
+    title_of,
+)
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.pod_refusals import REFUSALS
 from kaitoctl.kaito.rollout import is_called_ready, refusal_events
 from kaitoctl.kaito.serving import serving
+from kaitoctl.kaito.snapshot import is_at_work
 from kaitoctl.kube import conditions, pod_state, webhook_failures
 from kaitoctl.kube.managed_fields import last_writer
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, labels_of
@@ -210,7 +219,7 @@ def _suspension(case: Case, job: Object) -> Cause:
 
 def _progressing(workload: Object) -> list[tuple[str, str]]:
     return [
-        (f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")
+        (f"condition {item['type']}", reason_words(item))
         for item in dig(workload, "status", "conditions") or ()
         if item.get("type") in ("Progressing", "Suspended")
     ]
@@ -238,13 +247,16 @@ def _is_short(case: Case, obj: Object) -> bool:
 
 def _refusal(case: Case, obj: Object, evidence: list[tuple[str, str]]) -> Cause:
     words = evidence[0][1]
-    message = f"the pods of {title_of(obj)} are refused: {words}"
+    # A StatefulSet makes a pod's claims first. Source: Kubernetes v1.37.2 pkg/controller/statefulset.
+    of_claim = re.search(r'^create Claim |^persistentvolumeclaims? "', words) is not None
+    refused = "the volume claim of a pod is refused" if of_claim else "the pods are refused"
+    message = f"{refused}: {words}" if of_claim else f"the pods of {title_of(obj)} are refused: {words}"
     if failed := webhook_failures.failure(words):
         name, why = failed
         return blame(
             "pods-refused",
             title_of(obj),
-            f"the pods are refused: admission webhook {name} {why.what}",
+            f"{refused}: admission webhook {name} {why.what}",
             evidence,
             hint=f"{why.hint}; who owns it may let it fail open (failurePolicy)",
             command=webhook_failures.LIST,
@@ -258,7 +270,7 @@ def _refusal(case: Case, obj: Object, evidence: list[tuple[str, str]]) -> Cause:
         return blame(
             "pods-refused",
             title_of(obj),
-            f"the pods are refused: {kind.what.format(name=name)}",
+            f"{refused}: {kind.what.format(name=name)}",
             evidence,
             hint=kind.hint,
             command=command or kubectl_hints.describe(obj),
@@ -295,7 +307,7 @@ def failed_tuning(case: Case) -> Iterator[Cause]:
 
 def given_up(case: Case) -> Iterator[Cause]:
     """Deployments that Kubernetes has given up."""
-    loading = [pod for pod in case.pods if pod_state.is_on_its_way(pod)]
+    loading = [pod for pod in case.pods if is_at_work(case.seen, pod)]
     still, hint = "", "check the pods"
     if loading and not case.seen.is_ours:
         since_s = case.age_s(loading[0]["metadata"].get("creationTimestamp"))

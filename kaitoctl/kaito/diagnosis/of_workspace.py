@@ -15,6 +15,7 @@ from kaitoctl.kaito.diagnosis.case import (
     denials,
     is_of_now,
     observed_generation,
+    reason_words,
     span,
     title_of,
 )
@@ -22,7 +23,8 @@ from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_controller import advice, is_kaito_here
 from kaitoctl.kaito.revisions import has_same_data
 from kaitoctl.kaito.serving import serving
-from kaitoctl.kube import conditions, pod_state
+from kaitoctl.kaito.snapshot import is_at_work
+from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
@@ -167,10 +169,7 @@ def invalid(case: Case) -> Iterator[Cause]:
             "workspace-invalid",
             title_of(case.workspace),
             words[0],
-            [
-                (f"condition {item['type']}", f"{item.get('reason')}: {item.get('message')}")
-                for item in refused
-            ],
+            [(f"condition {item['type']}", reason_words(item)) for item in refused],
             hint="the controller refuses what the Workspace asks for: change that",
             command=Command("kubectl edit workspace", case.name, *case.in_namespace),
         )
@@ -267,7 +266,7 @@ def controller_message(case: Case) -> Iterator[Cause]:
         is_passing = not case.seen.is_ours and controller_errors.prospect(error or message) == "passing"
         if is_passing and case.age_s(item.get("lastTransitionTime")) <= _PASSES_WITHIN_S:
             continue  # KAITO's own lost update, say: the next pass heals it
-        if is_passing and not error and any(map(pod_state.is_on_its_way, case.pods)):
+        if is_passing and not error and any(is_at_work(case.seen, pod) for pod in case.pods):
             continue  # up to v0.8 it waits inside a pass for its pods, and writes nothing meanwhile
         hint, command = advice(case, f"{reason}: {words}")
         yield blame(

@@ -110,6 +110,16 @@ _SAID_BETTER = {
 }
 
 
+# What the second ones are but signs of, where both are found: it stands before them, as grave as they are.
+_SIGNS_OF = {
+    "node-lost": ("pod-thrown-out",),
+    "node-problem": (
+        *("gpu-broken", "gpu-program-failed", "gpu-not-visible", "gpu-driver-misfit", "gpus-disconnected"),
+        *("worker-died", "gpu-not-allocatable"),
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Where a Workspace stands, and what keeps it there.
@@ -162,8 +172,23 @@ def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
     better = {cause.code for cause in found if cause.weight == "fault"} & set(_SAID_BETTER)
     worse = {code for one in better for code in _SAID_BETTER[one]}
     found = [cause for cause in found if cause.code not in worse]
+    found = _roots_first(found)
     best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
     found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":
         found = [replace(cause, weight="note") for cause in found]
     return Diagnosis(where, tuple(sorted(found, key=lambda cause: cause.order)))
+
+
+def _roots_first(found: list[Cause]) -> list[Cause]:
+    """The causes, those before their signs that are the root of them."""
+    for code, signs in _SIGNS_OF.items():
+        root = next((cause for cause in found if cause.code == code), None)
+        of_it = [cause for cause in found if cause.code in signs and cause.weight != "note"]
+        if root is not None and of_it and root.weight != "note":
+            gravest = min((root, *of_it), key=lambda cause: cause.order)
+            first = replace(root, weight=gravest.weight)
+            rest = [cause for cause in found if cause is not root]
+            at = min(rest.index(cause) for cause in of_it)
+            found = [*rest[:at], first, *rest[at:]]
+    return found

@@ -254,9 +254,19 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        # A type that transformers does not know is told in other words, above.
+        r"Should have a `model_type` key in its config\.json|Unrecognized model in \S",
+        Reading(
+            "model-files-broken",
+            "config.json there does not say of what kind the model is (it has no model_type)",
+            "check what is there: files of another format (params.json, GGUF), an adapter alone, or a part "
+            "of a model; its config.json is to be that of the whole model, in transformers' format",
+            f"{TRANSFORMERS} models/auto/configuration_auto.py",
+        ),
+    ),
+    (
         r"(?i)rope_(?:scaling|parameters)\b.{0,80}(?:should|must|missing|unrecognized)|"
         r"unrecognized keys in `?rope_|does not recognize this architecture|"
-        r"Unrecognized model in|Should have a `model_type` key|"
         r"Unrecognized configuration class|Tokenizer class \S{1,80} does not exist|"
         r"has no vLLM implementation|"
         r"did not match any variant of untagged enum|Can't get model architectures",
