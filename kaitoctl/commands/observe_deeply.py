@@ -288,7 +288,7 @@ async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[t
             try:
                 text = await client.text(path, {**query, **more})
             except ApiError as error:
-                if error.status in REFUSED:
+                if error.status in REFUSED or error.status >= 500:  # of 500: the kubelet does not answer
                     questions.unseen["pods/log"] = str(error)
                 continue
             if said := pod_state.log_failure(text):

@@ -23,7 +23,7 @@ PASSES = (
     r"request limit has been exceeded|another (?:\w+ )?operation .{1,120}is in progress|"
     r"in[ -]progress (?:[\w-]+ ){0,5}operation|operation .{1,120}\bis (?:still |already )?in progress|"
     r"running incompatible operation|\boperation \S{1,80} is currently \w+ing cluster|"
-    r"AnotherOperationInProgress|PreemptedByAnotherOperation|OperationPreempted"
+    r"AnotherOperationInProgress|PreemptedByAnotherOperation|EtagMismatch|OperationPreempted"
 )
 
 

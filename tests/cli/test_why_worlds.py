@@ -292,6 +292,23 @@ def test_what_a_kubelet_says_in_the_place_of_a_log_is_not_the_servers_last_word(
     assert said["unseen"]["pods/log"] == gone
 
 
+def test_a_kubelet_that_does_not_answer_for_a_log_is_named(offline: Shell, tmp_path: Path) -> None:
+    ended = {"exitCode": 1, "reason": "Error"}
+    pod = server(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": ended})
+    words = 'Get "https://10.0.0.5:10250/containerLogs/default/falcon-0/falcon": dial tcp: i/o timeout'
+    status = {"kind": "Status", "status": "Failure", "code": 500, "message": words}
+    known = world(waiting(), pod, NODE)
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        return (500, json.dumps(status)) if urlsplit(path).path.endswith("/log") else known(method, path)
+
+    with serving(answer, tmp_path) as kubeconfig:
+        done = offline.run("kaitoctl", "why", "falcon", "-o", "json", "--kubeconfig", kubeconfig)
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["cause"]["code"]) == (1, "crash-loop")
+    assert "10.0.0.5:10250" in said["unseen"]["pods/log"]
+
+
 def test_the_log_of_a_server_that_is_slow_for_its_own_preset_is_read(why: Callable[..., Any]) -> None:
     """A small model has minutes; what others are given is no reason not to look."""
     made = waiting()

@@ -184,6 +184,7 @@ def test_a_clouds_own_words_say_what_to_do(message: str, code: str, hint: str) -
         "operation on the managed cluster started at 2026-01-01",
         "googleapi: Error 400: Cluster is running incompatible operation operation-1700000000-ab",
         "Operation operation-1700000000-ab is currently upgrading cluster x. Please wait",
+        "409 Conflict: EtagMismatch: The etag value on the request does not match the current etag",
         "AnotherOperationInProgress: Another operation on this or dependent resource is in progress",
         "The PutAgentPoolHandler.PUT request limit has been exceeded for agentpool x, please retry again in "
         "36 seconds",

@@ -66,6 +66,11 @@ CASES = [
         ": acme/private-7b",
         "Repository Not Found for url: https://huggingface.co/api/models/acme/private-7b/tree/main",
     ),
+    (
+        "model-not-found",
+        ": acme/private-7b",
+        "Repository Not Found for url: https://hub.corp.example:8443/api/models/acme/private-7b.",
+    ),
     # --- limits of the container
     ("process-limit", "files", "OSError: [Errno 24] Too many open files: '/usr/lib/python3/dist.py'"),
     ("process-limit", "files", "RuntimeError: unable to open file: os error 24"),

@@ -882,6 +882,11 @@ def test_a_claim_that_is_refused_is_not_called_a_pod() -> None:
     found = world.event("FailedCreate", words, of="Deployment").cause()
     assert found.code == "pods-refused"
     assert found.message.startswith("the volume claim of a pod is refused: the quota")
+    limit = "is forbidden: maximum storage usage per PersistentVolumeClaim is 100Gi, but request is 200Gi"
+    world = world.without("Event").event(
+        "FailedCreate", f"{words.split('is forb')[0]}{limit}", of="Deployment"
+    )
+    assert "LimitRange" in world.cause().message
 
 
 def test_a_node_that_is_not_ready_is_told_once() -> None:

@@ -77,6 +77,7 @@ MESSAGES = [
     ),
     ('errored: strconv.Atoi: parsing "http": invalid syntax', "port"),
     ("errored and resulted in unknown state: invalid port number: 0", "port"),
+    ('failed: Get "http://10.1.0.4:500000/": dial tcp: address 500000: invalid port', "port"),
     (
         """errored and resulted in unknown state: parse "http://[::1:5000/health": missing ']' in host""",
         "host or path",

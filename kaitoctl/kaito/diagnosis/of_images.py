@@ -254,8 +254,12 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
         message = (
             f"pull secret {gone[0]} does not exist, and {registry} requires credentials for {pull.image}"
         )
-        create = of_registries.for_registry(case, gone[0], registry)
-        return pull.blamed("pull-secret-missing", message, "create it", create)
+        create, other = (
+            of_registries.for_registry(case, gone[0], registry),
+            of_registries.by_identity(registry),
+        )
+        hint = f"create it; or {other}" if other else "create it"
+        return pull.blamed("pull-secret-missing", message, hint, create)
     message = f"{registry} denies access to the image{pull.of}, {pull.image}"
     pull.evidence.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
     by_identity = of_registries.by_identity(registry)

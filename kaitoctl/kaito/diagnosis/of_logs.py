@@ -79,7 +79,7 @@ _ERRORISH = (
 )
 
 _HUB_MODEL = (
-    r"https?://(?:huggingface\.co|hf\.co)/(?:api/models/(?P<asked>[\w.-]{1,96}/[\w.-]{0,95}\w)|"
+    r"https?://[\w.:-]{3,253}/(?:api/models/(?P<asked>[\w.-]{1,96}/[\w.-]{0,95}\w)|"
     r"(?P<repo>[\w.-]{1,96}/[\w.-]{1,96})/(?:resolve|tree|revision)/)"
 )
 _STEPS = {

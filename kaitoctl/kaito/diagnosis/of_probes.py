@@ -43,7 +43,7 @@ _MISDIRECTED = (
         "scheme",
     ),
     (
-        r"strconv\.Atoi|couldn't find port|invalid port number",
+        r"strconv\.Atoi|couldn't find port|invalid port\b",
         "the container has no port of the name that the probe gives",
         "port",
     ),

@@ -93,6 +93,12 @@ REFUSALS = (
         Command("kubectl describe limitrange -n {namespace}"),
     ),
     Refusal(
+        r"(?:maximum|minimum) \S+ usage per PersistentVolumeClaim",
+        "a LimitRange of the namespace allows no claim of that size",
+        "change the LimitRange, or the size that is asked for",
+        Command("kubectl describe limitrange -n {namespace}"),
+    ),
+    Refusal(
         r"(?i)error looking up service ?account \S*?/?(?P<name>[^/\s:]+):|serviceaccounts? "
         r"\"(?P<name2>[^\"]+)\" not found",
         "ServiceAccount {name} does not exist in this namespace",
