@@ -1,8 +1,7 @@
 """States as they arrive -> how far a Workspace's rollout is, and how it ended. Pure.
 
 Reads what every KAITO controller leaves behind (conditions, NodeClaims, a workload and pods labelled with
-the Workspace's name), so it follows ours and upstream's alike. It never says ready while a pod is not, nor
-while nobody is reached (`serving`).
+the Workspace's name): it follows ours and upstream's. Never ready while a pod is not, or nobody is reached.
 """
 
 from __future__ import annotations
@@ -328,7 +327,8 @@ def _detail(workspace: Object, phase: Phase, seen: Snapshot) -> str:
         wanted = sum(map(replicas, _workloads(workspace, seen)))
         ready = [pod for pod in pods if pod_state.is_ready(pod)]
         besides = " (simulated)" if ready and all(map(pod_state.is_simulated, ready)) else ""
-        return f"{len(ready)} of {wanted} pods serve{besides}" if wanted else ""
+        count = len(ready) or min(wanted, len(serving(seen).pods))  # of addresses where pods are not seen
+        return f"{count} of {wanted} pods serve{besides}" if wanted else ""
     behind = [pod for pod in pods if _pod_station(workspace, pod, seen) == phase]
     if why := _refusal(workspace, seen, pods):
         return f"its pods are refused: {why}"

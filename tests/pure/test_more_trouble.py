@@ -63,6 +63,18 @@ def test_a_pod_that_no_scheduler_has_looked_at_says_so() -> None:
     assert "scheduler volcano has not tried to place it" in cause.message
 
 
+def test_a_scheduler_that_says_why_in_an_event_alone_has_looked_at_the_pod() -> None:
+    world = World("scheduling-gated").without("Event")
+    del world["Pod"]["spec"]["schedulingGates"]
+    world["Pod"]["spec"]["schedulerName"] = "volcano"
+    world["Pod"]["status"] = {"phase": "Pending"}
+    words = "3/3 tasks in gang unschedulable: pod group is not ready, 1 Pending, 3 minAvailable"
+    found = world.event("FailedScheduling", words, lastTimestamp=None, count=None).cause()
+    assert (found.code, "has not tried" in found.message) == ("unschedulable", False)
+    assert words in found.message
+    assert "PodGroup" in found.hint
+
+
 def test_a_workload_whose_pods_nobody_creates_says_so() -> None:
     world = World("webhook-silent").without("Event", "Pod")
     world["Deployment"]["status"]["conditions"] = []
@@ -479,7 +491,12 @@ def test_a_pull_that_goes_on_is_no_trouble_of_kaitos(given_up: bool) -> None:
     assert (found.cause and (found.cause.code, found.cause.weight)) == (
         ("progress-deadline", "wait") if given_up else None
     )
-    silent = world.without("Event").diagnosis().cause
+    world["Pod"]["metadata"]["creationTimestamp"] = "2026-11-28T16:59:00Z"
+    world["Pod"]["status"]["containerStatuses"] = None
+    just_placed = world.without("Event").diagnosis().cause
+    assert just_placed is None or just_placed.code == "progress-deadline"
+    world["Pod"]["metadata"]["creationTimestamp"] = "2026-11-28T14:59:00Z"
+    silent = world.diagnosis().cause
     assert silent is not None, "a pod for which nothing is done is on no way"
 
 
@@ -821,6 +838,47 @@ def test_what_a_node_reports_of_its_gpus_stands_before_the_crash_that_comes_of_i
     assert found[0].weight == "fault"
     other = world.diagnosis(logs={name: "api_server.py: error: unrecognized arguments: --x"}).causes
     assert other[0].code == "bad-arguments", "which no GPU is to blame for"
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        (
+            {
+                "phase": "Pending",
+                "conditions": [
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "reason": "Unschedulable",
+                        "message": "0/2 nodes are available: 2 Insufficient nvidia.com/gpu.",
+                    }
+                ],
+            },
+            "unschedulable",
+        ),
+        (
+            {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
+            "gpus-disconnected",  # it is past: a pod came after it
+        ),
+        (None, "gpus-disconnected"),
+    ],
+)
+def test_a_pod_that_waits_for_another_one_is_not_the_root(other: Any, code: str) -> None:
+    world = World("exit-zero-loop").without("Event")
+    status = world["Pod"]["status"]["containerStatuses"][0]
+    status["lastState"] = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    if other is not None:
+        second = copy.deepcopy(world["Pod"])
+        second["metadata"] |= {"name": "falcon-second", "uid": "second"}
+        world["Deployment"]["status"]["updatedReplicas"] = 2
+        second["status"] = other
+        if other["phase"] == "Pending":
+            del second["spec"]["nodeName"]
+        world.objects.append(second)
+    words = "DistStoreError: Timed out after 1801 seconds waiting for clients. 1/2 clients joined."
+    name = (world["Pod"]["metadata"]["name"], "falcon")
+    assert world.diagnosis(logs={name: words}).causes[0].code == code
 
 
 def test_a_lost_node_stands_before_the_pod_that_it_took_with_it() -> None:

@@ -152,7 +152,9 @@ def scheduling(case: Case) -> Iterator[Cause]:
         placed = conditions.find(pod, "PodScheduled") or {}
         if dig(pod, "spec", "nodeName") or gates_of(pod):
             continue
-        if not placed.get("status") and (cause := _no_scheduler(case, pod)):
+        if not placed.get("status") and (told := _told_by_event(case, pod)):
+            placed = told
+        elif not placed.get("status") and (cause := _no_scheduler(case, pod)):
             yield cause
             return
         if placed.get("status") != "False":
@@ -162,7 +164,7 @@ def scheduling(case: Case) -> Iterator[Cause]:
         from kaitoctl.kaito.diagnosis.scheduler_messages import Obstacle, obstacle_of  # most pods have a node
 
         words = str(placed.get("message") or "")
-        evidence = [("condition PodScheduled", words)]
+        evidence = [("condition PodScheduled", words)] if placed.get("type") else []
         evidence += [
             event_words(event)
             for event in case.seen.events_of(pod)
@@ -199,6 +201,13 @@ def scheduling(case: Case) -> Iterator[Cause]:
             weight="wait" if obstacle.code == "unschedulable" else "fault",
         )
         return
+
+
+def _told_by_event(case: Case, pod: Object) -> Object | None:
+    """What a scheduler says in an event alone (Volcano), as others say it in the condition PodScheduled."""
+    failed = (event for event in case.seen.events_of(pod) if event.get("reason") == "FailedScheduling")
+    words = next((event_words(event)[1] for event in failed), "")
+    return {"status": "False", "reason": "Unschedulable", "message": words} if words else None
 
 
 def _holder_of_ours(case: Case, pod: Object) -> str:

@@ -13,6 +13,7 @@ from kaitoctl.kaito.diagnosis.case import (
     blame,
     controller_words,
     denials,
+    is_creating,
     is_of_now,
     observed_generation,
     reason_words,
@@ -37,6 +38,7 @@ from kaitoctl.kube.objects import (
 _TAKEN_UP_WITHIN_S = 5.0
 _OBSERVED_WITHIN_S = 15.0
 _PASSES_WITHIN_S = 600.0
+_BEGINS_WITHIN_S = 180.0
 _SILENT = (
     "check whether its pod crashes or lacks rights; "
     + Command("kaitoctl validate")
@@ -253,6 +255,12 @@ def _start(here: tuple[str, ...] | None) -> Advice:
     return "start KAITO's controller, or manage Workspaces with: " + Command("kaitoctl run-controller")
 
 
+def _is_coming(case: Case, pod: Object) -> bool:
+    """Whether a pod loads or pulls, or its node has just begun with it."""
+    age_s = case.age_s(pod["metadata"].get("creationTimestamp"))
+    return is_at_work(case.seen, pod) or (is_creating(pod) and age_s <= _BEGINS_WITHIN_S)
+
+
 def controller_message(case: Case) -> Iterator[Cause]:
     """What the controller itself says; for when nothing else was found."""
     for item in denials(case):
@@ -266,7 +274,7 @@ def controller_message(case: Case) -> Iterator[Cause]:
         is_passing = not case.seen.is_ours and controller_errors.prospect(error or message) == "passing"
         if is_passing and case.age_s(item.get("lastTransitionTime")) <= _PASSES_WITHIN_S:
             continue  # KAITO's own lost update, say: the next pass heals it
-        if is_passing and not error and any(is_at_work(case.seen, pod) for pod in case.pods):
+        if is_passing and not error and any(_is_coming(case, pod) for pod in case.pods):
             continue  # up to v0.8 it waits inside a pass for its pods, and writes nothing meanwhile
         hint, command = advice(case, f"{reason}: {words}")
         yield blame(

@@ -172,12 +172,34 @@ def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
     better = {cause.code for cause in found if cause.weight == "fault"} & set(_SAID_BETTER)
     worse = {code for one in better for code in _SAID_BETTER[one]}
     found = [cause for cause in found if cause.code not in worse]
-    found = _roots_first(found)
+    found = _roots_first(_without_those_who_wait(found))
     best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
     found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
     if where.outcome == "ready":
         found = [replace(cause, weight="note") for cause in found]
     return Diagnosis(where, tuple(sorted(found, key=lambda cause: cause.order)))
+
+
+# What a pod says that waits for the others of its Workspace, and what keeps one of those away.
+_WAITS = ("gpus-disconnected", "worker-died")
+_KEEPS_AWAY = (
+    *("unschedulable", "scheduling-gated", "pods-refused", "pod-evicted", "pod-rejected", "pod-ended"),
+    *("node-lost", "not-ready", "out-of-memory", "cuda-out-of-memory", "container-killed", "disk-full"),
+)
+
+
+def _without_those_who_wait(found: list[Cause]) -> list[Cause]:
+    """The causes without those of pods that merely wait for another one, of which a cause is known."""
+    away = [
+        cause.about.partition(",")[0]
+        for cause in found
+        if cause.code in _KEEPS_AWAY and cause.weight != "note"
+    ]
+    return [
+        cause
+        for cause in found
+        if cause.code not in _WAITS or not any(about != cause.about.partition(",")[0] for about in away)
+    ]
 
 
 def _roots_first(found: list[Cause]) -> list[Cause]:
