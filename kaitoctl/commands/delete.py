@@ -49,6 +49,7 @@ TIMEOUT_S = 1200.0
 _MOST_NAMED = 3
 _TITLES = {one.kind.lower(): one.kind for one in (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE)}
 _SET, _ROLES = _TITLES
+_WORKSPACE = "workspace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def delete(
 
 def _parse_name(text: str) -> _Named:
     found = option_values.parse_name(text)
-    return _Named(ObjectKey("", found.name), "" if found.kind == "workspace" else found.kind)
+    return _Named(ObjectKey("", found.name), found.kind)
 
 
 def _keys_in(given: Manifests) -> list[_Named]:
@@ -123,7 +124,7 @@ def _keys_in(given: Manifests) -> list[_Named]:
                 raise InputError(f"{file}: a {obj['kind']} without metadata.name")
             else:
                 name = option_values.workspace_name(metadata["name"])
-                kind = str(obj["kind"]).lower() if is_fleet else ""
+                kind = str(obj["kind"]).lower() if is_fleet else _WORKSPACE
                 found[_Named(ObjectKey(str(metadata.get("namespace") or ""), name), kind)] = None
     if not found:
         raise InputError(f"{', '.join(documents)}: there is no Workspace and no InferenceSet in it")
@@ -175,17 +176,17 @@ async def _deletions(
     wholes: list[_Whole] = []
     missing: list[KaitoctlError] = []
     for key, kind in named:
-        found = None if kind else await deletion_of(client, key)
+        found = await deletion_of(client, key) if kind in ("", _WORKSPACE) else None
         if found is not None:
             deletions.setdefault(key, found)
             continue
-        fleet = None if kind == _ROLES else await fleet_at(client, key)
-        roles = None if fleet is not None or kind == _SET else await _roles_at(client, key)
+        fleet = await fleet_at(client, key) if kind in ("", _SET) else None
+        roles = await _roles_at(client, key) if fleet is None and kind in ("", _ROLES) else None
         if fleet is not None:
             wholes.append(_Whole(kinds.kind_of(fleet.inference_set), fleet.inference_set, set_words(fleet)))
         elif roles is not None:
             wholes.append(roles[0])
-        elif kind:
+        elif kind in _TITLES:
             missing.append(ApiError(404, "NotFound", f"{_TITLES[kind]} {key} not found"))
         else:
             missing.append(await no_such(client, await workspace_kind(client), key))

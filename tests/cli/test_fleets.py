@@ -214,6 +214,13 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     assert len(await ready(client)) == 3
     assert {one["inference"]["preset"]["name"] for one in await live(client)} == {"phi-4"}
     gone: dict[str, Any] = {"ignore_not_found": False, "wait": True, "timeout": "60s", "target": target}
+    (alone := folder / "workspace.yaml").write_text(
+        "{apiVersion: kaito.sh/v1beta1, kind: Workspace, metadata: {name: phis}}"
+    )
+    for names, files in ((["workspace/phis"], []), (None, [str(alone)])):
+        with pytest.raises(KaitoctlError, match="Workspace default/phis not found"):
+            given = Manifests(filename=files)
+            await said(delete.delete, names=names, given=given, dry_run="client", yes=True, **gone)
     with pytest.raises(KaitoctlError, match="no terminal to confirm"):
         await said(
             delete.delete, names=["inferenceset/phis"], given=Manifests(), dry_run="none", yes=False, **gone
