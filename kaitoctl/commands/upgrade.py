@@ -15,9 +15,10 @@ from kaitoctl.commands.overview import observe_overview
 from kaitoctl.errors import ExitCode, InputError, NegativeAnswer
 from kaitoctl.kaito import api, catalog_file, convert, planning, upgrade, validation
 from kaitoctl.kaito.validation import releases
-from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by, key_of, labels_of
+from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by
 from kaitoctl.screens import markdown, output, upgrade_screen
 from kaitoctl.screens.layout import Paragraph, indented
+from kaitoctl.workspace_controller.stores import workspace_of_labels
 
 if TYPE_CHECKING:
     from kaitoctl.commands.option_values import Manifests
@@ -159,11 +160,6 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
             ),
             None,
         )
-        pods = [
-            pod
-            for pod in world.stores.pods.values()
-            if (key_of(pod).namespace, labels_of(pod).get(api.LABEL_WORKSPACE)) == key
-        ]
         one = upgrade.effect(
             workspace,
             source="cluster",
@@ -171,11 +167,9 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
             to=asked.to,
             known=asked.known,
             workload=workload,
-            pods=pods,
+            pods=world.stores.pods.by(workspace_of_labels, key),
         )
-        claims = [
-            c for c in world.stores.claims.values() if labels_of(c).get(api.LABEL_WORKSPACE) == key.name
-        ]
+        claims = world.stores.claims.by(workspace_of_labels, key)
         if one.outcome == "restarts":
             asked_for = share.of(one.written, claims, context=contexts.get(key, 0)).asked
             one = replace(one, nodes_asked=asked_for)

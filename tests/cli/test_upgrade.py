@@ -180,3 +180,46 @@ def test_the_workspaces_of_a_cluster_are_planned(shell: Shell, namespace: str) -
     assert mine["outcome"] == ("stays" if kind == "statefulset" else "restarts")
     assert not mine["breaks"] and mine["source"] == "cluster"
     assert not shell.kaitoctl("upgrade", "verify", "--to", "v0.12", code=1).stdout.startswith("✔ KAITO")
+
+
+def test_node_claims_of_another_namespace_are_not_a_workspaces_own(today: Shell) -> None:
+    """NodeClaims have no namespace: a Workspace of the same name elsewhere may have asked for them."""
+    today = Shell(today.home, "..", {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig})
+    (today.home / "two.yaml").write_text(
+        OLD.replace("  preferredNodes: [gpu-a]\n", "").replace("phi ", "two ")
+    )
+    today.kubectl("create", "-f", "two.yaml")
+    workspace = today.get("workspace", "two")
+    owner = {"apiVersion": "kaito.sh/v1alpha1", "kind": "Workspace", "name": "two", "controller": True}
+    labels = {"kaito.sh/workspace": "two"}
+    image = "mcr.microsoft.com/aks/kaito/kaito-phi-4:0.0.1"
+    container = {"name": "two", "image": image, "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "two", "ownerReferences": [{**owner, "uid": workspace["metadata"]["uid"]}]},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    claim = {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {
+            "name": "ws-elsewhere",
+            "labels": {**labels, "kaito.sh/workspacenamespace": "elsewhere"},
+        },
+        "spec": {
+            "nodeClassRef": {"group": "karpenter.azure.com", "kind": "AKSNodeClass", "name": "default"},
+            "requirements": [
+                {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["never-comes"]},
+            ],
+        },
+    }
+    today.apply(deployment)
+    today.apply(claim)
+    plan = ("upgrade", "plan", "--from", "v0.4", "--to", "v0.12", "-o", "json")
+    found = json.loads(today.run(str(BIN / "kaitoctl"), *plan).stdout)["workspaces"]
+    (mine,) = [one for one in found if one["name"] == "two"]
+    assert (mine["outcome"], mine["nodesAsked"]) == ("restarts", 1)
