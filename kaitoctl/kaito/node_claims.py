@@ -18,6 +18,7 @@ from kaitoctl.kaito.node_check import need
 from kaitoctl.kube.objects import (
     NODE_CLAIM,
     Object,
+    ObjectKey,
     annotations_of,
     dig,
     is_being_deleted,
@@ -193,12 +194,23 @@ def contradiction(workspace: Object, known: Catalog) -> str:
 
 
 def is_of(claim: Object, workspace: Object) -> bool:
-    """Whether the NodeClaim was made for this very incarnation of the Workspace."""
-    return annotations_of(claim).get(OWNER_UID) == uid_of(workspace)
+    """Whether the NodeClaim was made for this very incarnation of the Workspace, or by KAITO for its name."""
+    return made_for(claim) in ((uid_of(workspace),), (key_of(workspace),))
+
+
+def made_for(claim: Object) -> tuple[str, ...] | tuple[ObjectKey, ...]:
+    """The Workspace that a NodeClaim was made for, as a tuple of one or none.
+
+    Its uid on one of ours, its key on one of KAITO's, which tells Workspaces by the labels alone.
+    """
+    labels = labels_of(claim)
+    name, namespace = labels.get(api.LABEL_WORKSPACE), labels.get(api.LABEL_WORKSPACE_NAMESPACE)
+    by_labels = (ObjectKey(namespace, name),) if name and namespace else ()
+    return owner_uids(claim) or by_labels
 
 
 def owner_uids(claim: Object) -> tuple[str, ...]:
-    """The uid of the Workspace that a NodeClaim was made for, as a list of one or none."""
+    """The uid of the Workspace that a NodeClaim of ours was made for, as a tuple of one or none."""
     uid = annotations_of(claim).get(OWNER_UID)
     return (uid,) if uid else ()
 

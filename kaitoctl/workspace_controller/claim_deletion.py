@@ -187,6 +187,8 @@ class ClaimDeletion:
             elif why := self._why_kept(claim, owner) or (yield from _last_look(claim, owner)):
                 is_unsure |= why.startswith(CANNOT_BE_SEEN)
                 kept.append(f"{node_claims.kept_words(claim, why)}{'' if is_unsure else _UNTIL_THEY_LEAVE}")
+                if not node_claims.owner_uids(claim):  # KAITO's: `delete_orphaned` goes by the uid
+                    yield _marked(claim, workspace)
             else:
                 going.append(claim)
         is_going = False
@@ -235,6 +237,12 @@ def _deletion(claim: Object) -> Request:
     return request.delete(
         NODE_CLAIM, "", name, uid=uid_of(claim), resource_version=resource_version_of(claim)
     )
+
+
+def _marked(claim: Object, workspace: Object) -> Request:
+    """Write on a claim which Workspace it was made for."""
+    mark = {"uid": uid_of(claim), "annotations": {node_claims.OWNER_UID: uid_of(workspace)}}
+    return request.merge_patch(NODE_CLAIM, *key_of(claim), {"metadata": mark}, manager=MANAGER)
 
 
 def _live_claims(workspace: Object) -> Generator[Request, Object, list[Object]]:

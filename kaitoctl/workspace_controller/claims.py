@@ -18,7 +18,7 @@ from kaitoctl.kube.workloads import refused_pods, replicas
 from kaitoctl.workspace_controller import steps
 from kaitoctl.workspace_controller.decisions import MANAGER, StageError
 from kaitoctl.workspace_controller.node_view import Look, NodeView
-from kaitoctl.workspace_controller.stores import Stores, workspace_of_labels
+from kaitoctl.workspace_controller.stores import Stores, bought_for, workspace_of_labels
 
 LOOK_AGAIN_S = 60.0
 """Deleted NodeClaims are gone when their machines are; the store shows it, this is for news that got lost."""
@@ -44,8 +44,8 @@ class ClaimResult(StageError):
 
 
 def claims_of(stores: Stores, workspace: Object) -> list[Object]:
-    """The NodeClaims that were made for this very incarnation of the Workspace."""
-    return stores.claims.by(node_claims.owner_uids, uid_of(workspace))
+    """The NodeClaims that were made for this very incarnation of the Workspace, or by KAITO for its name."""
+    return bought_for(stores, key_of(workspace), uid_of(workspace))
 
 
 class Claims:

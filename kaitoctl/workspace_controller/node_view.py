@@ -28,6 +28,7 @@ from kaitoctl.reconcile.store import Followed
 from kaitoctl.workspace_controller.judged_nodes import Answer, JudgedNodes
 from kaitoctl.workspace_controller.stores import (
     Stores,
+    bought_for,
     node_index,
     node_of_claim,
     node_of_pod,
@@ -187,7 +188,7 @@ class NodeView:
         judged = answer.verdicts | own
         if not self._is_byo:
             pods = self._stores.pods.by(workspace_of_labels, key)
-            claims = self._stores.claims.by(node_claims.owner_uids, uid_of(workspace))
+            claims = bought_for(self._stores, key, uid_of(workspace))
             there = [*map(node_of_pod, pods), *map(node_of_claim, claims)]
             matter = {*answer.usable, *own, *answer.need.preferred, *(name for one in there for name in one)}
             judged = {name: judged[name] for name in matter if name in judged}
@@ -337,9 +338,7 @@ class NodeView:
 
     def _count_bought(self, key: ObjectKey, uid: str, usable: Collection[str]) -> tuple[int, int]:
         """How many nodes that were bought for it are not fit for use yet, and how many others took."""
-        if not self._stores.claims.keys_by(node_claims.owner_uids, uid):
-            return 0, 0
-        claims = self._stores.claims.by(node_claims.owner_uids, uid)
+        claims = bought_for(self._stores, key, uid)
         nodes = [node_claims.node_of(one) for one in claims if not is_being_deleted(one)]
         lost = sum(bool(node) and bool(self.guests(node, key)) for node in nodes if node not in usable)
         return sum(node not in usable for node in nodes) - lost, lost

@@ -72,6 +72,11 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
     return [ObjectKey(namespace, name)] if name and namespace else []
 
 
+def bought_for(stores: Stores, key: ObjectKey, uid: str) -> list[Object]:
+    """The NodeClaims of the Workspace of this key and uid."""
+    return [*stores.claims.by(node_claims.made_for, uid), *stores.claims.by(node_claims.made_for, key)]
+
+
 def node_of_claim(claim: Object) -> tuple[str, ...]:
     """The name of the node that a NodeClaim has got, as a tuple of one or none."""
     return (name,) if (name := node_claims.node_of(claim)) else ()

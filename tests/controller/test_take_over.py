@@ -9,14 +9,17 @@ import re
 from typing import Any
 
 import pytest
-from world import NOW, World, falcon, gpu_node, is_ready, node_status
+from world import NOW, World, falcon, gpu_node, is_ready, node_status, our_pod
 
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito import provisioning
 from kaitoctl.kaito.desired import Settings, desired
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     NODE,
+    NODE_CLAIM,
+    POD,
     STATEFUL_SET,
     Kind,
     Object,
@@ -33,6 +36,7 @@ from kaitoctl.workspace_controller.take_over import Turns, is_ours
 
 A100 = "Standard_NC24ads_A100_v4"
 AZURE = "azure-gpu-provisioner"
+BOUGHT = "of-falcon"
 
 
 def phi_4(**metadata: Any) -> Object:
@@ -74,6 +78,48 @@ def test_a_model_of_today_is_taken_over_and_no_pod_restarts() -> None:
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"]
     assert is_ready(world)
+
+
+def bought_by_kaito(world: World) -> None:
+    """The node of `made_by_kaito` with its NodeClaim, which says by labels alone whose it is."""
+    (live,) = world.list(world.kind)
+    world.apply(NODE_CLAIM, provisioning.node_claim(live, BOUGHT, Settings(provisioner=AZURE)))
+    world.set_status(NODE_CLAIM, BOUGHT, {"nodeName": "node-of-falcon"})
+
+
+@pytest.mark.parametrize("provisioner", [AZURE, ""])
+def test_the_node_that_kaito_bought_stays_the_workspaces_and_goes_with_it(provisioner: str) -> None:
+    world = World()
+    world.settings = Settings(provisioner=provisioner)
+    made = Settings(image_generation="v0.12", provisioner=provisioner)
+    made_by_kaito(world, phi_4(finalizers=[kaito.FINALIZER]), made, STATEFUL_SET)
+    bought_by_kaito(world)
+    world.settle()
+    assert is_ready(world)
+    assert [key_of(claim).name for claim in world.list(NODE_CLAIM)] == [BOUGHT], "no second one is bought"
+    world.do(request.delete(world.kind, "default", "falcon"))
+    world.settle()
+    assert world.get(world.kind, "falcon") is None
+    assert world.list(NODE_CLAIM) == [], "nobody would pay for it any more"
+
+
+def test_a_node_that_kaito_bought_is_kept_for_others_and_goes_once_they_have_left() -> None:
+    world = World()
+    world.settings = Settings(provisioner=AZURE)
+    made = Settings(image_generation="v0.12", provisioner=AZURE)
+    made_by_kaito(world, phi_4(finalizers=[kaito.FINALIZER]), made, STATEFUL_SET)
+    bought_by_kaito(world)
+    world.settle()
+    guest = our_pod("node-of-falcon")
+    guest["metadata"] = {"name": "guest", "namespace": "default"}
+    world.apply(POD, guest)
+    world.do(request.delete(world.kind, "default", "falcon"))
+    world.settle()
+    assert world.get(world.kind, "falcon") is None
+    assert len(world.list(NODE_CLAIM)) == 1
+    world.stop(guest)
+    world.settle()
+    assert world.list(NODE_CLAIM) == []
 
 
 class Direct:
