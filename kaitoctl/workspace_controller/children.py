@@ -40,6 +40,9 @@ from kaitoctl.workspace_controller.decisions import (
 )
 from kaitoctl.workspace_controller.stores import Stores, workspace_of_labels
 
+CHILD_NAMES = (desired.headless_name, tuning.config_name, desired.config_name, desired.strengths_name)
+"""What children are called that do not have the Workspace's own name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Children:
@@ -73,13 +76,7 @@ class Children:
     def observe(self, workspace: Object) -> list[tuple[Kind, Object]]:
         """Objects that carry the names of the Workspace's children, and all that it owns."""
         key, uid = key_of(workspace), uid_of(workspace)
-        names = (
-            key,
-            ObjectKey(key.namespace, desired.headless_name(workspace)),
-            ObjectKey(key.namespace, tuning.config_name(workspace)),
-            ObjectKey(key.namespace, desired.config_name(workspace)),
-            ObjectKey(key.namespace, desired.strengths_name(workspace)),
-        )
+        names = (key, *(ObjectKey(key.namespace, name(workspace)) for name in CHILD_NAMES))
         stores = (
             (DEPLOYMENT, self.stores.deployments),
             (STATEFUL_SET, self.stores.stateful_sets),

@@ -88,7 +88,8 @@ def before(stores: Stores, workspace: Object) -> Generator[Request, Object, Obje
         metadata = workspace["metadata"]
         ours = {"labelSelector": f"{revisions.LABEL_NAME}={metadata['name']}"}
         answer = yield Request("GET", CONTROLLER_REVISION.path(metadata["namespace"]), query=ours)
-        own = [revisions.trim_revision(one) for one in answer["items"] if is_controlled_by(one, workspace)]
+        found = [one for one in answer.get("items") or () if is_controlled_by(one, workspace)]
+        own = [revisions.trim_revision(one) for one in found]
     newest = max(own, key=revisions.number_of, default=None)
     if newest is None or revisions.has_same_data(newest, workspace):
         return None

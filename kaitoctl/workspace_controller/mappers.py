@@ -8,13 +8,14 @@ from kaitoctl.kaito import api, node_check
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, labels_of
 from kaitoctl.reconcile.store import Store
+from kaitoctl.workspace_controller.children import CHILD_NAMES
 from kaitoctl.workspace_controller.stores import Stores, node_index, node_of_claim, workspace_of_labels
 
 
 def keys_by_child_name(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
     """A foreign object of our name that comes or goes makes or ends a name conflict."""
     key = key_of(child)
-    endings = ("-headless", "-tuning-config")
+    endings = (name({"metadata": {"name": ""}}) for name in CHILD_NAMES)
     of_these = {ObjectKey(key.namespace, key.name.removesuffix(ending)) for ending in endings}
     return [name for name in {key} | of_these if name in workspaces]
 

@@ -33,9 +33,12 @@ from kaitoctl.kube.objects import (
     STATEFUL_SET,
     Object,
     ObjectKey,
+    key_of,
     uid_of,
 )
+from kaitoctl.reconcile.store import store_of
 from kaitoctl.workspace_controller import WorkspaceReconciler
+from kaitoctl.workspace_controller.mappers import keys_by_child_name
 
 
 def events(world: World) -> list[tuple[str, str]]:
@@ -56,6 +59,13 @@ def test_to_ready_on_a_prepared_node_takes_the_five_writes_that_it_must() -> Non
         "PATCH falcon/status",
         "PATCH falcon/status",
     ]
+
+
+@pytest.mark.parametrize("ending", ["", "-headless", "-tuning-config", "-inference-config", "-strengths"])
+def test_who_has_the_name_of_a_child_is_news_to_the_workspace(ending: str) -> None:
+    ws = workspace("falcon")
+    stranger = {"metadata": {"name": f"falcon{ending}", "namespace": key_of(ws).namespace}}
+    assert list(keys_by_child_name(stranger, store_of({key_of(ws): ws}))) == [key_of(ws)]
 
 
 def test_each_step_is_an_event_once() -> None:
