@@ -20,13 +20,14 @@ from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
-from kaitoctl.kube import managed_fields
+from kaitoctl.kube import managed_fields, pod_state
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     Kind,
     Object,
     ObjectKey,
     controller_of,
+    dig,
     is_being_deleted,
     key_of,
     with_type,
@@ -123,8 +124,10 @@ async def find(client: Client, plan: Plan, written: Sequence[Written], selector:
         if fleet is not None
         for one in fleet.replicas
     ]
-    ends = {one.key for one in (*deletions, *members) if one is not None}
-    unused = await _unused(client, workspaces, going[config_maps.kind], ends)
+    ends = {("Workspace", one.key) for one in (*deletions, *members) if one is not None}
+    ends |= {(sets.kind, fleet.key) for fleet in fleets if fleet is not None}
+    planned = [change.body for change in plan.changes if change.kind != config_maps.kind]
+    unused = await _unused(client, (workspaces, sets), going[config_maps.kind], ends, planned)
     return Pruned(
         tuple(one for one in (*deletions, *members) if one is not None),
         tuple(fleet for fleet in fleets if fleet is not None),
@@ -156,18 +159,26 @@ def _own(kind: Kind, objects: Sequence[Object]) -> list[Object]:
 
 
 async def _unused(
-    client: Client, kind: Kind, config_maps: Sequence[Object], ends: set[ObjectKey]
+    client: Client,
+    kinds: Sequence[Kind],
+    config_maps: Sequence[Object],
+    ends: set[tuple[str, ObjectKey]],
+    planned: Sequence[Object],
 ) -> list[Object]:
-    """The ConfigMaps that no Workspace that stays needs: its next pod would not start."""
-    users: dict[ObjectKey, ObjectKey] = {}
+    """The ConfigMaps that nothing needs which stays, or is planned: its next pod would not start."""
+    users: dict[ObjectKey, str] = {}
     for namespace in dict.fromkeys(key_of(one).namespace for one in config_maps):
-        for workspace in (await client.list(kind, namespace)).items:
-            for _, named in references(workspace) if key_of(workspace) not in ends else ():
+        there = [one for kind in kinds for one in await _selected(client, kind, namespace, "")]
+        stay = [one for one in there if (one["kind"], key_of(one)) not in ends]
+        for obj in (*stay, *(one for one in planned if key_of(one).namespace == namespace)):
+            asked = dig(obj, "spec", "template") or obj
+            pods = pod_state.references(dig(asked, "inference", "template") or {})
+            for named in (*(one for _, one in references(asked)), *pods):
                 if named.kind == "ConfigMap":
-                    users[ObjectKey(namespace, named.name)] = key_of(workspace)
+                    users[ObjectKey(namespace, named.name)] = f"{obj['kind']} {key_of(obj)}"
     for obj in config_maps:
         if user := users.get(key_of(obj)):
-            output.note(f"stays: ConfigMap {key_of(obj)}, which Workspace {user} needs")
+            output.note(f"stays: ConfigMap {key_of(obj)}, which {user} needs")
     return [obj for obj in config_maps if key_of(obj) not in users]
 
 

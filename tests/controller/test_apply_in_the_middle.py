@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from direct import Direct
+from fleet_world import inference_set
 from world import World, falcon
 
-from kaitoctl.commands import apply, make_plan
+from kaitoctl.commands import apply, make_plan, prune
 from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError
@@ -275,3 +276,29 @@ def test_the_kind_that_may_not_be_written_is_refused_and_with_it_all() -> None:
     plan = planned_by(Denied(World(), writes=("configmaps",)), CONFIG, workspace("w"))
     assert [change.fate for change in plan.changes] == ["refused", "created"]
     assert "forbidden" in plan.refused[0].problems[0] and plan.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["Workspace", "custom pod", "InferenceSet"])
+def test_a_config_map_that_a_manifest_names_is_not_pruned(kind: str) -> None:
+    """Nothing runs with it yet: the Workspace is changed by this very apply, the set has no replicas."""
+    world = World()
+    labelled = {"metadata": {"name": "cm", "labels": {"team": "blue"}}}
+    write(Direct(world), planned(world, {**CONFIG, **labelled}, workspace("one")))
+    container = {"name": "c", "image": "x", "envFrom": [{"configMapRef": {"name": "cm"}}]}
+    pod = workspace("pod")
+    pod["inference"] = {"template": {"spec": {"containers": [container]}}}
+    users = {"Workspace": workspace("one", config="cm"), "custom pod": pod}
+    user = users.get(kind) or inference_set(0, config="cm")
+    plan = planned(world, user)
+    assert not plan.refused
+    found = asyncio.run(prune.find(Direct(world), plan, [], "team=blue"))  # type: ignore[arg-type]
+    assert found.config_maps == ()
+    if kind == "InferenceSet":  # which goes away, one by one
+        write(Direct(world), plan)
+        plan = planned(world, workspace("one"))
+        found = asyncio.run(prune.find(Direct(world), plan, [], "team=blue"))  # type: ignore[arg-type]
+        assert found.config_maps == (), "a set that stays names it, without replicas"
+    else:
+        plan = planned(world, workspace("two"))
+        (gone,) = asyncio.run(prune.find(Direct(world), plan, [], "team=blue")).config_maps  # type: ignore[arg-type]
+        assert key_of(gone).name == "cm", "nobody names it"
