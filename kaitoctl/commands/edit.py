@@ -42,7 +42,7 @@ from kaitoctl.kube.objects import (
     is_being_deleted,
     key_of,
     merge_patch_between,
-    resource_version_of,
+    this_version,
     uid_of,
     with_type,
 )
@@ -353,8 +353,7 @@ async def _send(client: Client, now: Object, goal: Object, *, dry_run: bool) -> 
 
     async def write(seen: Object) -> Object:
         patch = merge_patch_between(_editable(seen), goal)
-        same = {"uid": uid_of(seen), "resourceVersion": resource_version_of(seen)}
-        patch["metadata"] = {**(patch.get("metadata") or {}), **same}
+        patch["metadata"] = {**(patch.get("metadata") or {}), **this_version(seen)}
         asked = request.merge_patch(kind, *key, patch, manager=field_manager(), dry_run=dry_run)
         try:
             return with_type(kind, await client.send(asked))

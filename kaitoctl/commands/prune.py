@@ -173,9 +173,10 @@ async def _unused(
         for obj in (*stay, *(one for one in planned if key_of(one).namespace == namespace)):
             asked = dig(obj, "spec", "template") or obj
             pods = pod_state.references(dig(asked, "inference", "template") or {})
-            for named in (*(one for _, one in references(asked)), *pods):
-                if named.kind == "ConfigMap":
-                    users[ObjectKey(namespace, named.name)] = f"{obj['kind']} {key_of(obj)}"
+            named = [(one.kind, one.name) for _, one in references(asked)]
+            for kind_, name in (*named, *((one.kind, one.name) for one in pods)):
+                if kind_ == "ConfigMap":
+                    users[ObjectKey(namespace, name)] = f"{obj['kind']} {key_of(obj)}"
     for obj in config_maps:
         if user := users.get(key_of(obj)):
             output.note(f"stays: ConfigMap {key_of(obj)}, which {user} needs")

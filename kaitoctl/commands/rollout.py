@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import (
+    certain_write,
     consent,
     follow,
     invocation,
@@ -17,7 +18,7 @@ from kaitoctl.commands import (
     plan_effects,
 )
 from kaitoctl.commands.adapter_messages import difference
-from kaitoctl.commands.cluster import OF_ROLES, connected, field_manager
+from kaitoctl.commands.cluster import OF_ROLES, connected, field_manager, present
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.name_lookup import workspace_or_fleet
 from kaitoctl.commands.observe_revisions import WorkspaceRevisions, explain, revisions_of, workspace_of
@@ -28,6 +29,7 @@ from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import catalog_file, revisions, validation
 from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.merge_request import asked_of
 from kaitoctl.kaito.own_workloads import is_made_by_us
 from kaitoctl.kaito.revisions import CHANGE_CAUSE, data_of
 from kaitoctl.kaito.undo import (
@@ -48,6 +50,7 @@ from kaitoctl.kube.objects import (
     dig,
     generation_of,
     key_of,
+    this_version,
     uid_of,
     without_managed_fields,
 )
@@ -213,7 +216,7 @@ async def _undo(target: Target, asked: Named, to_number: int | None, how: Rollou
             return
         if not how.yes:
             await consent.confirm("Roll back?")
-        after = await _write_rollback(client, known, goal, rest, force=how.force)
+        after = await write_rollback(client, known, goal, rest, force=how.force)
         output.report_write(after, how.output, f"rolled back{how.suffix}")
         if how.wait:
             expected = max(number, revisions.newest(known.history) + (chosen is not known.history[-1]))
@@ -258,7 +261,7 @@ async def _dry_run(
     Raises:
         ApiError: others own what would change.
     """
-    after = await _apply(client, _applying(known, goal, force=force, dry_run=True))
+    after = await _apply(client, _applying(known, goal, {}, force=force, dry_run=True))
     rest = remainder(after, goal)
     fields = owned_by_others(after, rest, field_manager())
     if fields and not force:
@@ -271,26 +274,42 @@ async def _dry_run(
     return after, rest
 
 
-async def _write_rollback(
+async def write_rollback(
     client: Client, known: WorkspaceRevisions, goal: Object, rest: Object, *, force: bool
 ) -> Object:
     """Take away what an apply leaves, then apply; returns the Workspace as it is then.
 
     In this order: an apply that came first would give the present revision the change-cause of the old one.
     """
-    if rest:
-        live = known.workspace
-        patch = {**rest, "metadata": {**(rest.get("metadata") or {}), "uid": uid_of(live)}}
-        await _send(client, request.merge_patch(known.kind, *key_of(live), patch, manager=field_manager()))
-    after = await _apply(client, _applying(known, goal, force=force, dry_run=False))
+    key, shown = key_of(known.workspace), known.workspace
+
+    async def remove(seen: Object) -> Object:
+        patch = {**rest, "metadata": {**(rest.get("metadata") or {}), **this_version(seen)}}
+        return await _send(client, request.merge_patch(known.kind, *key, patch, manager=field_manager()))
+
+    async def apply(seen: Object) -> Object:
+        return await _apply(client, _applying(known, goal, this_version(seen), force=force, dry_run=False))
+
+    async def look() -> Object | None:
+        now = await present(client, request.get(known.kind, *key))
+        return now if now and uid_of(now) == uid_of(shown) and asked_of(now) == asked_of(shown) else None
+
+    for write in (remove, apply) if rest else (apply,):
+        shown = await certain_write.while_as_seen(
+            shown, write, look, about=_words(known), hint="run the command again"
+        )
+    after = shown
     if left := remainder(after, goal):
         fields = ", ".join(path for path, _ in owners(after, left))
         output.warning(f"not everything was rolled back: another manager has just written {fields}")
     return after
 
 
-def _applying(known: WorkspaceRevisions, goal: Object, *, force: bool, dry_run: bool) -> Request:
+def _applying(
+    known: WorkspaceRevisions, goal: Object, same: Object, *, force: bool, dry_run: bool
+) -> Request:
     body = manifest(known.workspace, goal, field_manager())
+    body = {**body, "metadata": {**body["metadata"], **same}}
     return request.apply(known.kind, body, manager=field_manager(), force=force, dry_run=dry_run)
 
 

@@ -26,7 +26,7 @@ from kaitoctl.kaito.fleet.template import patch_of, way_beside_kaito
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import timestamp
-from kaitoctl.kube.objects import ObjectKey, key_of, uid_of
+from kaitoctl.kube.objects import ObjectKey, key_of, this_version
 from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
@@ -322,18 +322,15 @@ def _say_end(target: Target, fleet: Fleet, decision: Decision, *, last: bool) ->
 
 async def _carry(client: Client, fleet: Fleet, one: Replica) -> None:
     """Change or delete one replica, just as it was seen; what has moved meanwhile is looked at again."""
-    kind, key, metadata = api.kind_of(one.workspace), key_of(one.workspace), one.workspace["metadata"]
+    kind, key, same = api.kind_of(one.workspace), key_of(one.workspace), this_version(one.workspace)
     if one.way == "replace":
         output.step(f"{one.name} is deleted; KAITO makes another one in its place")
-        asked = request.delete(
-            kind, *key, uid=uid_of(one.workspace), resource_version=metadata["resourceVersion"]
-        )
+        asked = request.delete(kind, *key, uid=same["uid"], resource_version=same["resourceVersion"])
     else:
         output.step(f"{one.name} is changed in place")
         patch = patch_of(fleet.inference_set, one.workspace, dropped=fleet.dropped)
         changed = patch.get("metadata", {})
         notes = {**changed.get("annotations", {}), CHANGED_AT: timestamp(datetime.now(UTC))}
-        same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         patch["metadata"] = {**changed, "annotations": notes, **same}
         asked = request.merge_patch(kind, *key, patch, manager=field_manager())
     try:

@@ -37,7 +37,7 @@ from kaitoctl.kube.objects import (
     dig,
     is_controlled_by,
     merge_patch_between,
-    resource_version_of,
+    this_version,
     uid_of,
     with_type,
     without_managed_fields,
@@ -276,7 +276,7 @@ async def write(
         ApiError: somebody has changed it meanwhile, or the server refuses.
     """
     ownership_warnings.warn(target, fleet.inference_set)
-    trial = await _patched(client, fleet, patch, dry_run=True)
+    trial = await patched(client, fleet, patch, dry_run=True)
     change = await plan_effects.change_of(
         client, fleet.inference_set, trial, how.catalog, is_sandbox=target.sandbox, managed=how.managed
     )
@@ -289,7 +289,7 @@ async def write(
     if change.wants_consent and not how.yes:
         consent.require_yes_or_tty(yes=False)
         await consent.confirm(question)
-    after = await _patched(client, fleet, patch, dry_run=False)
+    after = await patched(client, fleet, patch)
     output.report_write(after, how.output, words)
     if not change.outage.pods and not is_scale:
         fleet = await follow_fleet.present(client, fleet.key, how.catalog)
@@ -309,14 +309,13 @@ def _is_scaled(fleet: Fleet) -> bool:
     return fleet.state in ("Ready", "Mixed") and len(fleet.live) == len(fleet.replicas) == fleet.wanted
 
 
-async def _patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool) -> Object:
+async def patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool = False) -> Object:
     """The set with the patch, if it still is as it was seen; a status that moves is no obstacle."""
     shown = fleet.inference_set
     kind = kinds.kind_of(shown)
 
     async def write(seen: Object) -> Object:
-        same = {"metadata": {"uid": uid_of(seen), "resourceVersion": resource_version_of(seen)}}
-        whole = apply_merge_patch(patch, same)
+        whole = apply_merge_patch(patch, {"metadata": this_version(seen)})
         asked = request.merge_patch(kind, *fleet.key, whole, manager=field_manager(), dry_run=dry_run)
         try:
             return with_type(kind, await client.send(asked))

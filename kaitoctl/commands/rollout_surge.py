@@ -13,10 +13,11 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import consent, plan_effects
 from kaitoctl.commands.cluster import field_manager
 from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.commands.rollout_set import patched
 from kaitoctl.errors import ApiError, KaitoctlError, NegativeAnswer
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import annotations_of, dig, uid_of
+from kaitoctl.kube.objects import annotations_of, dig, this_version
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -78,14 +79,11 @@ async def begin(client: Client, fleet: Fleet, number: int) -> None:
     Raises:
         ApiError: somebody has changed the set meanwhile, or the server refuses.
     """
-    metadata = fleet.inference_set["metadata"]
-    same = {"uid": uid_of(fleet.inference_set), "resourceVersion": metadata["resourceVersion"]}
-    patch = {
-        "metadata": {**same, "annotations": {BEFORE: str(fleet.wanted)}},
+    asked = {
+        "metadata": {"annotations": {BEFORE: str(fleet.wanted)}},
         "spec": {"replicas": fleet.wanted + number},
     }
-    kind = kinds.kind_of(fleet.inference_set)
-    await client.send(request.merge_patch(kind, *fleet.key, patch, manager=field_manager()))
+    await patched(client, fleet, asked)
 
 
 async def end(client: Client, target: Target, key: ObjectKey, number: int) -> None:
@@ -112,14 +110,7 @@ async def _end(client: Client, key: ObjectKey, number: int) -> None:
         before = wanted_before(fleet) if fleet is not None else None
         if fleet is None or before is None:
             return
-        metadata = fleet.inference_set["metadata"]
-        patch: Object = {
-            "metadata": {
-                "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"],
-                "annotations": {BEFORE: None},
-            }
-        }
+        patch: Object = {"metadata": {**this_version(fleet.inference_set), "annotations": {BEFORE: None}}}
         if fleet.wanted == before + number:
             patch["spec"] = {"replicas": before}
         try:

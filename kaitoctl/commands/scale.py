@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.fleet.view import Fleet
     from kaitoctl.kube.client import Client
+    from kaitoctl.kube.objects import Object
 
 
 def scale(
@@ -95,7 +96,8 @@ async def _scale_set(client: Client, target: Target, fleet: Fleet, count: int, h
     if how.output is not None:
         output.objects([without_managed_fields(goal)], how.output)
         return
-    if fleet.wanted == count:
+    is_surging = rollout_surge.wanted_before(fleet) is not None
+    if fleet.wanted == count and not is_surging:
         output.report_write(live, None, f"unchanged{how.suffix}")
         return
     if rollout_surge.is_scaled_by_others(live):
@@ -104,7 +106,9 @@ async def _scale_set(client: Client, target: Target, fleet: Fleet, count: int, h
     if how.dry_run == "client":
         output.report_write(goal, None, f"scaled{how.suffix}")
         return
-    patch = {"spec": {"replicas": count}}
+    patch: Object = {"spec": {"replicas": count}}
+    if is_surging:  # `rollout fleet` would bring back how many there were before
+        patch["metadata"] = {"annotations": {rollout_surge.BEFORE: None}}
     await rollout_set.write(
         client, target, fleet, patch, how, words="scaled", question="Continue?", is_scale=True
     )

@@ -41,6 +41,7 @@ from kaitoctl.kube.objects import (
     is_controlled_by,
     key_of,
     labels_of,
+    this_version,
     uid_of,
 )
 from kaitoctl.kube.request import Request
@@ -286,9 +287,7 @@ class FleetReconciler:
         patch = patch_of(inference_set, one.workspace, dropped=self._template_annotations(inference_set))
         if one.way != "label":
             patch = self._stamp(patch, number)
-        metadata = one.workspace["metadata"]
-        same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        patch = {**patch, "metadata": {**patch.get("metadata", {}), **same}}
+        patch = {**patch, "metadata": {**patch.get("metadata", {}), **this_version(one.workspace)}}
         return request.merge_patch(api.WORKSPACE_V1BETA1, *key_of(one.workspace), patch, manager=MANAGER)
 
     def _stamp(self, obj: Object, number: int) -> Object:

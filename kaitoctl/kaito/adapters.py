@@ -17,7 +17,7 @@ from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.validation import OWN, Problem, Setting
 from kaitoctl.kube import managed_fields, refusal_hints, request
 from kaitoctl.kube.conditions import find, is_true
-from kaitoctl.kube.objects import Object, dig, generation_of, key_of, uid_of
+from kaitoctl.kube.objects import Object, dig, generation_of, key_of, this_version, uid_of
 from kaitoctl.kube.request import Request
 
 FIELD = "inference.adapters"
@@ -340,11 +340,7 @@ def intent(workspace: Object, entries: Sequence[Object], manager: str) -> Object
     # No adapters: the field goes when it is ours alone; else an empty list, which others' claims resist.
     if entries or owners(workspace) - {manager}:
         inference["adapters"] = list(entries)
-    metadata = {
-        **mine["metadata"],
-        "uid": uid_of(workspace),
-        "resourceVersion": workspace["metadata"]["resourceVersion"],
-    }
+    metadata = {**mine["metadata"], **this_version(workspace)}
     made = {**{key: value for key, value in mine.items() if key != "inference"}, "metadata": metadata}
     return {**made, "inference": inference} if inference else made
 

@@ -122,6 +122,11 @@ def creation_time_of(obj: Object) -> str:
     return str(obj["metadata"].get("creationTimestamp") or "")
 
 
+def this_version(obj: Object) -> Object:
+    """Metadata by which a write is refused for another object of the name, and for another version of it."""
+    return {"uid": uid_of(obj), "resourceVersion": resource_version_of(obj)}
+
+
 def resource_version_of(obj: Object) -> str:
     """The version of an object as read, opaque; empty for one that was not."""
     return str(obj["metadata"].get("resourceVersion") or "")

@@ -25,6 +25,7 @@ from kaitoctl.kube.objects import (
     key_of,
     owner_reference,
     resource_version_of,
+    this_version,
     uid_of,
 )
 from kaitoctl.kube.request import Request
@@ -181,8 +182,7 @@ def _bring_forward(
         return None
     # Taken over from whoever owns the fields, but only from the object that was judged: another process of
     # ours may have brought it forward meanwhile.
-    judged = {"uid": uid_of(present), "resourceVersion": resource_version_of(present)}
-    precise = {**stamped, "metadata": {**stamped["metadata"], **judged}}
+    precise = {**stamped, "metadata": {**stamped["metadata"], **this_version(present)}}
     request_ = request.apply(child.kind, precise, manager=manager, force=True)
     return Step("update", child.kind, key_of(wanted), request_, why)
 

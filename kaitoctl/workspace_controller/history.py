@@ -15,6 +15,7 @@ from kaitoctl.kube.objects import (
     generation_of,
     is_controlled_by,
     key_of,
+    this_version,
     uid_of,
 )
 from kaitoctl.kube.request import Request
@@ -58,9 +59,7 @@ def _renumber(present: Object, record: Record) -> Generator[Request, Object, boo
     Its data was then written in another form than the API server's, to which any patch now seems to change
     it. It stays as it is, and the history has it twice.
     """
-    metadata = present["metadata"]
-    same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-    patch = {**record.patch, "metadata": {**record.patch["metadata"], **same}}
+    patch = {**record.patch, "metadata": {**record.patch["metadata"], **this_version(present)}}
     try:
         yield request.merge_patch(CONTROLLER_REVISION, *key_of(present), patch, manager=MANAGER)
     except ApiError as error:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import EVENT, Kind, Object, generation_of, key_of, uid_of
+from kaitoctl.kube.objects import EVENT, Kind, Object, generation_of, key_of, this_version, uid_of
 from kaitoctl.kube.request import Request
 from kaitoctl.workspace_controller.decisions import MANAGER
 
@@ -53,15 +53,8 @@ def finalizers(obj: Object, *, ours: bool, kind: Kind | None = None, name: str =
         kind: of the object; None for a Workspace.
         name: of the finalizer.
     """
-    metadata = obj["metadata"]
-    others = [one for one in metadata.get("finalizers") or () if one != name]
-    patch = {
-        "metadata": {
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
-            "finalizers": [*others, name] if ours else others,
-        }
-    }
+    others = [one for one in obj["metadata"].get("finalizers") or () if one != name]
+    patch = {"metadata": {**this_version(obj), "finalizers": [*others, name] if ours else others}}
     return request.merge_patch(kind or api.kind_of(obj), *key_of(obj), patch, manager=MANAGER)
 
 

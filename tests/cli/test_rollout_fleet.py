@@ -17,7 +17,8 @@ from shell import Shell
 from terminals import STEERING
 
 from kaitoctl import fleet_controller, workspace_controller
-from kaitoctl.commands import rollout_fleet, smoke_test
+from kaitoctl.commands import rollout_fleet, scale, smoke_test
+from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.rollout_surge import BEFORE
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
@@ -157,6 +158,22 @@ def test_a_surge_that_was_interrupted_is_taken_up_and_given_back(tmp_path: Path)
         found = await client.send(request.get(SET, *KEY))
         assert (found["spec"]["replicas"], BEFORE in annotations_of(found)) == (2, False)
         assert "asks for 2 replicas again" in text
+
+    beside_kaito(tmp_path, story)
+
+
+def test_replicas_that_are_asked_for_during_a_surge_stay(tmp_path: Path) -> None:
+    async def story(client: Client, target: Target) -> None:
+        patch = {"metadata": {"annotations": {BEFORE: "2"}}, "spec": {"replicas": 3}}
+        await client.send(request.merge_patch(SET, *KEY, patch, manager="kaitoctl"))
+        how: dict[str, Any] = {"dry_run": "none", "output_format": None, "yes": True, "wait": False}
+        how |= {"timeout": None, "catalog": None, "managed": NOT_SAID}
+        _, text, _ = await said(scale.scale, name="phis", count=3, **how, target=target)
+        assert text == "inferenceset.kaito.sh/phis scaled\n"
+        code, _, text = await walk(target)
+        assert code == 0, text
+        found = await client.send(request.get(SET, *KEY))
+        assert (found["spec"]["replicas"], BEFORE in annotations_of(found)) == (3, False)
 
     beside_kaito(tmp_path, story)
 

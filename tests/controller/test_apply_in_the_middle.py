@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from direct import Direct
-from fleet_world import inference_set
+from fleet_world import KEY, SET, inference_set
 from world import World, falcon
 
-from kaitoctl.commands import apply, make_plan, prune
+from kaitoctl.commands import apply, make_plan, prune, rollout, rollout_surge
+from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.commands.observe_revisions import revisions_of
 from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError
@@ -25,6 +27,7 @@ from kaitoctl.kube.request import Request
 from kaitoctl.kube.response_bodies import ObjectList
 
 AGAIN = "kaitoctl apply -f models"
+ADAPTER = {"source": {"name": "style", "image": "registry.example/style:1"}, "strength": "0.5"}
 CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a": "b"}}
 
 
@@ -302,3 +305,45 @@ def test_a_config_map_that_a_manifest_names_is_not_pruned(kind: str) -> None:
         plan = planned(world, workspace("two"))
         (gone,) = asyncio.run(prune.find(Direct(world), plan, [], "team=blue")).config_maps  # type: ignore[arg-type]
         assert key_of(gone).name == "cm", "nobody names it"
+
+
+# --- rollout undo ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rest", [{}, {"metadata": {"annotations": {"note": None}}}])
+def test_what_is_added_while_an_undo_is_asked_for_is_not_lost(rest: Object) -> None:
+    """The list of adapters is one value: the one of the revision would take the new one away."""
+    world = World()
+    write(Direct(world), planned(world, workspace("one", adapters=[ADAPTER])))
+    known = asyncio.run(revisions_of(Direct(world), ObjectKey("default", "one")))  # type: ignore[arg-type]
+    goal = {**known.workspace, "inference": {"preset": {"name": "falcon-7b"}, "adapters": []}}
+
+    def undo(meddle: Callable[[], object]) -> Object:
+        client = Meddled(world, "one", meddle)
+        return asyncio.run(rollout.write_rollback(client, known, goal, rest, force=True))  # type: ignore[arg-type]
+
+    more = [ADAPTER, {**ADAPTER, "source": {"name": "tone", "image": "registry.example/tone:1"}}]
+    with pytest.raises(ApiError) as caught:
+        undo(lambda: world.apply(kaito.WORKSPACE, workspace("one", adapters=more)))
+    assert "changed, replaced or deleted Workspace default/one meanwhile" in caught.value.message
+    now = world.get(kaito.WORKSPACE, "one")
+    assert now is not None and now["inference"]["adapters"] == more
+
+    known = asyncio.run(revisions_of(Direct(world), ObjectKey("default", "one")))  # type: ignore[arg-type]
+    after = undo(lambda: world.set_status(kaito.WORKSPACE, "one", {"workerNodes": ["gpu-a"]}))
+    assert after["inference"]["adapters"] == []
+
+
+# --- rollout fleet -----------------------------------------------------------------------------------------
+
+
+def test_a_surge_begins_although_the_status_moves_while_it_is_asked_for() -> None:
+    world = World()
+    write(Direct(world), planned(world, inference_set(2)))
+    fleet = asyncio.run(fleet_at(Direct(world), KEY))  # type: ignore[arg-type]
+    assert fleet is not None
+    moves = Meddled(world, KEY.name, lambda: world.set_status(SET, KEY.name, {"replicas": 2}))
+    asyncio.run(rollout_surge.begin(moves, fleet, 1))  # type: ignore[arg-type]
+    assert world.get(SET, KEY.name)["spec"]["replicas"] == 3  # type: ignore[index]
+    with pytest.raises(ApiError, match="changed, replaced or deleted InferenceSet default/phis meanwhile"):
+        asyncio.run(rollout_surge.begin(Direct(world), fleet, 1))  # type: ignore[arg-type]
