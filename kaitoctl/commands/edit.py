@@ -322,7 +322,12 @@ async def _write_set(client: Client, target: Target, live: Object, goal: Object,
     output.step(f"changes to InferenceSet {fleet.key}:")
     output.differences(difference(merge_request.asked_of(now), merge_request.asked_of(goal)))
     options = RolloutOptions(
-        yes=how.yes, wait=how.wait, timeout_s=how.timeout_s, catalog=how.catalog, managed=how.managed
+        yes=how.yes,
+        wait=how.wait,
+        timeout_s=how.timeout_s,
+        catalog=how.catalog,
+        managed=how.managed,
+        prices=how.prices,
     )
     patch = merge_patch_between(_editable(now), goal)
     await rollout_set.write(client, target, fleet, patch, options, words="edited", question="Continue?")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, dry_run_note
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
+from kaitoctl.kaito.prices import Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class RolloutOptions:
         force: whether to take over fields of other managers.
         catalog: of presets.
         managed: by whom Workspaces are managed.
+        prices: of nodes.
     """
 
     dry_run: str = "none"
@@ -31,6 +33,7 @@ class RolloutOptions:
     force: bool = False
     catalog: Catalog = SHIPPED
     managed: ManagedBy = NOT_SAID
+    prices: Prices = field(default_factory=Prices)
 
     @property
     def suffix(self) -> str:

@@ -280,7 +280,7 @@ async def write(
     change = await plan_effects.change_of(
         client, fleet.inference_set, trial, how.catalog, is_sandbox=target.sandbox, managed=how.managed
     )
-    consent.show_costs(target, change)
+    consent.show_costs(target, change, how.prices)
     for line in change.warnings:
         output.warning(line)
     if how.dry_run == "server":

@@ -248,6 +248,11 @@ def test_a_set_is_edited_judged_announced_and_followed(phis: Served) -> None:
     done = edit(phis, adapters, code=2)
     assert "1 pod restarts" in done.stderr and "the edited InferenceSet is in " in done.stderr
     Path(done.stderr.split("the edited InferenceSet is in ")[1].strip()).unlink()
+    prices = shell.home / "prices.json"
+    prices.write_text('{"currency": "EUR", "per_hour": {"Standard_NC24ads_A100_v4": 3.5}}')
+    done = edit(phis, replacing(("replicas: 1", "replicas: 2")), "--prices", str(prices), code=2)
+    assert "1 Standard_NC24ads_A100_v4 node (3.50 EUR per hour" in done.stderr
+    Path(done.stderr.split("the edited InferenceSet is in ")[1].strip()).unlink()
     done = edit(phis, adapters, "--yes")
     assert done.stdout == "inferenceset.kaito.sh/phis edited\n"
     (replica,) = shell.get("workspaces", *where)["items"]
