@@ -31,6 +31,7 @@ from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
+from kaitoctl.workspace_controller.node_pools import workspace_of_pool
 from kaitoctl.workspace_controller.stores import workspace_of_labels
 
 if TYPE_CHECKING:
@@ -127,7 +128,9 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
     workspaces = [one for one in trials if one.kind == "Workspace"]
     there, now = world.stores.workspaces.values(), datetime.now(UTC)
     sets = {
-        key_of(one.after): planning.effects_of_set(one, there, now, is_own=world.is_own)
+        key_of(one.after): planning.effects_of_set(
+            one, there, now, is_own=world.is_own, bought=_bought_for(world)
+        )
         for one in trials
         if one.kind == api.INFERENCE_SET.kind
     }
@@ -288,6 +291,12 @@ def _workload(world: World, before: Object | None) -> Object | None:
 
 def _pods(world: World, key: ObjectKey) -> list[Object]:
     return [pod for pod in world.stores.pods.by(workspace_of_labels, key) if not is_finished(pod)]
+
+
+def _bought_for(world: World) -> set[ObjectKey]:
+    """The Workspaces that nodes were bought for."""
+    found = {key for claim in world.stores.claims.values() for key in workspace_of_labels(claim)}
+    return found | {key for pool in world.stores.pools.values() for key in workspace_of_pool(pool)}
 
 
 def _claims_of(world: World, key: ObjectKey) -> list[Object]:

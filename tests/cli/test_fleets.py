@@ -24,7 +24,7 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.fleet import kinds, validation
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.objects import key_of
+from kaitoctl.kube.objects import NODE_CLAIM, key_of
 from kaitoctl.kube.request import Request
 
 SET, WORKSPACE = kaito.INFERENCE_SET, kaito.WORKSPACE_V1BETA1
@@ -180,10 +180,15 @@ def test_our_own_controller_needs_no_walk_and_one_replica_that_fails_is_found(
     asyncio.run(story())
 
 
+async def claims_of(client: Client) -> set[str]:
+    return {key_of(claim).name for claim in (await client.list(NODE_CLAIM)).items}
+
+
 async def apply_three(folder: Path, client: Client, target: Target) -> None:
     """One replica more, and another model: what is bought and what restarts is said, and done when agreed."""
     file = folder / "three.yaml"
     file.write_text(yaml.safe_dump(set_of(3, preset={"name": "phi-4"})))
+    bought = await claims_of(client)
     made: dict[str, Any] = {
         "managed": ManagedBy("kaitoctl"),
         "catalog": None,
@@ -200,7 +205,7 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     )
     assert code == 1
     (change,) = json.loads(text)["changes"]
-    assert (change["nodesAsked"], change["podsRestarted"], change["nodesReturned"]) == (1, 2, [])
+    assert (change["nodesAsked"], change["podsRestarted"], len(change["nodesReturned"])) == (3, 2, 2)
     assert {field["path"] for field in change["fields"]} >= {"spec.replicas"}
     how: dict[str, Any] = {"plan": None, "dry_run": "none", "force_conflicts": True, "wait": True}
     how |= {"prune": False, "selector": ""}
@@ -213,6 +218,8 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     assert code == 0, text
     assert len(await ready(client)) == 3
     assert {one["inference"]["preset"]["name"] for one in await live(client)} == {"phi-4"}
+    there = await claims_of(client)
+    assert (len(there - bought), len(bought - there)) == (3, 2), "those of the preset before go with it"
     gone: dict[str, Any] = {"ignore_not_found": False, "wait": True, "timeout": "60s", "target": target}
     (alone := folder / "workspace.yaml").write_text(
         "{apiVersion: kaito.sh/v1beta1, kind: Workspace, metadata: {name: phis}}"

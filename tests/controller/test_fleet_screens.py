@@ -209,6 +209,36 @@ def test_a_plan_names_the_replicas_that_its_controller_deletes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "rolling", "is_bought", "made", "going"),
+    [
+        ({"preset": {"name": "phi-4"}}, {}, True, 3, 3),
+        ({"preset": {"name": "phi-4"}}, {}, False, 0, 0),
+        ({"instanceType": "Standard_ND96asr_v4"}, {}, True, 3, 3),
+        ({"instanceType": "Standard_ND96asr_v4"}, {}, False, 3, 0),
+        ({"adapters": [adapter("a")]}, {}, True, 0, 0),
+        ({"adapters": [adapter("a")]}, {"maxUnavailable": 0, "maxSurge": 1}, True, 3, 3),
+        ({"adapters": [adapter("a")]}, {"maxUnavailable": 0, "maxSurge": 1}, False, 1, 0),
+    ],
+)
+def test_a_plan_counts_the_nodes_of_replicas_that_come_in_the_place_of_others(
+    change: dict[str, Any], rolling: dict[str, Any], is_bought: bool, made: int, going: int
+) -> None:
+    """A Workspace that goes gives its nodes back, and the next one asks for others."""
+    world = serving()
+    before = {"apiVersion": SET.api_version, "kind": SET.kind, **world.the_set}
+    after = copy.deepcopy(before)
+    after["spec"]["updateStrategy"] = {"rollingUpdate": rolling}
+    part = "resource" if "instanceType" in change else "inference"
+    after["spec"]["template"][part] |= change
+    bought = [key_of(one) for one in world.live] if is_bought else []
+    trial = trial_of(before, after)
+    effects = effects_of_set(trial, world.workspaces, world.now, is_own=True, bought=bought)
+    assert (len(effects.rolled), len(effects.made), len(effects.going)) == (3, made, going)
+    beside_kaito = effects_of_set(trial, world.workspaces, world.now, is_own=False, bought=bought)
+    assert (beside_kaito.made, beside_kaito.going) == ((), ()), "it carries no template to what there is"
+
+
+@pytest.mark.parametrize(
     ("most", "words"),
     [
         (1, "3 pods restart one by one, at most 30 minutes each; the others keep serving"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
 from kaitoctl.kaito import api, merge_request, node_check, validation
 from kaitoctl.kaito.fleet import validation as of_fleets
-from kaitoctl.kaito.fleet.decisions import carried, deletion_order, replica_of
+from kaitoctl.kaito.fleet.decisions import Replica, carried, deletion_order, replica_of
 from kaitoctl.kaito.fleet.replicas import free_names, wanted_replicas, workspace_of
 from kaitoctl.kaito.fleet.strategy import strategy_of
 from kaitoctl.kaito.planning.change import Trial, identity
@@ -17,7 +17,7 @@ from kaitoctl.kaito.planning.outage import Outage
 from kaitoctl.kaito.planning.plan import Change
 from kaitoctl.kube import schema_defaults
 from kaitoctl.kube.conditions import timestamp
-from kaitoctl.kube.objects import Object, is_being_deleted, is_controlled_by, key_of, uid_of
+from kaitoctl.kube.objects import Object, ObjectKey, is_being_deleted, is_controlled_by, key_of, uid_of
 
 _AT_MOST_S = 3600.0  # a replica that is not ready within it has failed
 
@@ -27,8 +27,8 @@ class SetEffects:
     """What becomes of the Workspaces of a set.
 
     Args:
-        made: those that are created.
-        going: the names of those that are deleted.
+        made: those that are created, in the place of others or besides.
+        going: the names of those that are deleted, with the nodes that were bought for them.
         rolled: the names of those that get the new template, and restart.
         left: the names of those that stay on an older template.
     """
@@ -49,7 +49,14 @@ def set_problems(
     return tuple(lines["error"]), tuple(lines["warning"])
 
 
-def effects_of_set(trial: Trial, workspaces: Iterable[Object], now: datetime, *, is_own: bool) -> SetEffects:
+def effects_of_set(
+    trial: Trial,
+    workspaces: Iterable[Object],
+    now: datetime,
+    *,
+    is_own: bool,
+    bought: Collection[ObjectKey] = (),
+) -> SetEffects:
     """What a controller does about a set.
 
     Args:
@@ -57,22 +64,34 @@ def effects_of_set(trial: Trial, workspaces: Iterable[Object], now: datetime, *,
         workspaces: of the cluster.
         now: the present time.
         is_own: whether it is kaitoctl's, which carries templates to replicas; KAITO's does not.
+        bought: the Workspaces that nodes were bought for, which go with them.
     """
     before, after = trial.before, trial.after
     own = [] if before is None else [one for one in workspaces if is_controlled_by(one, before)]
     live = sorted((one for one in own if not is_being_deleted(one)), key=key_of)
     members = [replica_of(after, one, now, _AT_MOST_S) for one in live]
-    wanted = wanted_replicas(after)
-    names = islice(free_names(after, {key_of(one).name for one in own}), max(0, wanted - len(live)))
-    going = deletion_order(members, strategy_of(after).keep)[: max(0, len(members) - wanted)]
+    wanted, strategy = wanted_replicas(after), strategy_of(after)
+    going = deletion_order(members, strategy.keep)[: max(0, len(members) - wanted)]
     staying = [one for one in members if one not in going]
-    rolled = tuple(one.name for one in carried(wanted, staying, strategy_of(after))) if is_own else ()
+    rolled = carried(wanted, staying, strategy) if is_own else ()
+    anew = () if trial.fate == "unchanged" else rolled  # who changes nothing is told of no cost
+    replaced = [one for one in anew if one.way == "replace" or strategy.max_unavailable == 0]
+    giving_back = [one for one in replaced if key_of(one.workspace) in bought]
+    # Of the others the nodes are free for those in their place, which want the same ones and come later.
+    at_once = strategy.max_surge if strategy.max_unavailable == 0 else 0
+    keeping = [one for one in replaced[at_once:] if one not in giving_back and not _wants_other_nodes(one)]
+    number = max(0, wanted - len(live)) + len(replaced) - len(keeping)
+    names = islice(free_names(after, {key_of(one).name for one in own}), number)
     return SetEffects(
         tuple(_planned(after, name, now) for name in names),
-        tuple(one.name for one in going),
-        rolled,
-        tuple(one.name for one in staying if not one.is_current and one.name not in rolled),
+        tuple(one.name for one in (*going, *giving_back)),
+        tuple(one.name for one in rolled),
+        tuple(one.name for one in staying if not one.is_current and one not in rolled),
     )
+
+
+def _wants_other_nodes(replica: Replica) -> bool:
+    return any(path in ("resource.instanceType", "resource.labelSelector") for path in replica.differing)
 
 
 def _planned(inference_set: Object, name: str, now: datetime) -> Object:
