@@ -21,9 +21,10 @@ from kaitoctl.commands.replica_prompts import Prompts
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer, TimedOut
 from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.fleet.decisions import CHANGED_AT, Decision, Replica, decide
+from kaitoctl.kaito.fleet.node_demand import replica_demand
 from kaitoctl.kaito.fleet.strategy import strategy_of
 from kaitoctl.kaito.fleet.template import patch_of, way_beside_kaito
-from kaitoctl.kaito.node_check import plural
+from kaitoctl.kaito.node_check import instance_type_of, plural
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import timestamp
 from kaitoctl.kube.objects import ObjectKey, key_of, this_version
@@ -223,6 +224,9 @@ def _show(walk: _Walk) -> None:
     for one in fleet.outdated:
         way = _way(fleet, one)
         output.note(f"{one.name}: {', '.join(one.differing[:4])}: is {_WORDS.get(way, 'relabelled')}")
+    kind = instance_type_of(replica_demand(fleet.inference_set))
+    if kind and any(_way(fleet, one) == "replace" for one in fleet.outdated):
+        output.warning(f"a new Workspace asks for {kind} nodes of its own; those of the old one are released")
     most = walk.strategy.max_unavailable
     output.step(f"at most {most} at a time: {walk.least} of {walk.wanted} replicas keep serving")
 

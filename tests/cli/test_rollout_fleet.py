@@ -63,6 +63,11 @@ async def with_adapter(client: Client) -> int:
     return sum("adapters" in one["inference"] for one in await live(client))
 
 
+def scaled(**given: Any) -> int:
+    scale.scale(**given)
+    return 0
+
+
 def walk(target: Target, **options: Any) -> Awaitable[tuple[int, str, str]]:
     return said(rollout_fleet.rollout_fleet, **walk_of(**options), target=target)
 
@@ -79,6 +84,7 @@ def test_with_a_surge_never_fewer_serve_than_wanted_and_it_is_given_back(tmp_pat
 
         _, _, text = await walk(target, max_surge=1, dry_run="client")
         assert "1 more replicas than the 2 wanted" in text
+        assert "a new Workspace asks for Standard_NC24ads_A100_v4 nodes of its own" in text
         assert "nodes asked for: 1 Standard_NC24ads_A100_v4 node" in text
         assert "2 of 2 replicas keep serving" in text
         assert (await client.send(request.get(SET, *KEY)))["spec"]["replicas"] == 2
@@ -168,7 +174,7 @@ def test_replicas_that_are_asked_for_during_a_surge_stay(tmp_path: Path) -> None
         await client.send(request.merge_patch(SET, *KEY, patch, manager="kaitoctl"))
         how: dict[str, Any] = {"dry_run": "none", "output_format": None, "yes": True, "wait": False}
         how |= {"timeout": None, "catalog": None, "managed": NOT_SAID}
-        _, text, _ = await said(scale.scale, name="phis", count=3, **how, target=target)
+        _, text, _ = await said(scaled, name="phis", count=3, **how, target=target)
         assert text == "inferenceset.kaito.sh/phis scaled\n"
         code, _, text = await walk(target)
         assert code == 0, text
