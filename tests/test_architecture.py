@@ -122,7 +122,7 @@ WHERE = {
         "BackOff",
     ),
     "completion of live names": ("cli.complete", "_BUDGET_S", "0.3"),
-    "how a second adapter is merged": ("runtime.adapters", "convert", "LORA_ALPHA"),
+    "how a second adapter is merged": ("runtime.lora_to_gguf", "convert", "LORA_ALPHA"),
     "the value of --set": ("kaito.template_variables", "set_values", "--set"),
     "what -v 6 says of a request": ("commands.cluster", "_observer", "output.trace"),
     "how states are told on stderr": ("screens.progress_reporters", "Lines", "output.step"),

@@ -13,8 +13,7 @@ from kaitoctl.errors import ExitCode, InputError
 from kaitoctl.kaito import api, catalog_file
 from kaitoctl.kaito.convert import convert as convert_workspace
 from kaitoctl.kaito.convert import is_workspace
-from kaitoctl.kaito.fleet import convert as sets
-from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.fleet import kinds, set_versions
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.releases import Release, nearest
 from kaitoctl.kube.documents import Refused, read
@@ -85,7 +84,7 @@ def _is_ours(obj: Object) -> bool:
 def _convert_workspace(obj: Object, reader: _Reader, source: str) -> Object:
     """The Workspace or InferenceSet in the other version; what is lost is said."""
     if kinds.is_set(obj):
-        conversion = sets.convert(obj, reader.to, known=reader.known, release=reader.release)
+        conversion = set_versions.convert(obj, reader.to, known=reader.known, release=reader.release)
     else:
         conversion = convert_workspace(obj, reader.to, known=reader.known, release=reader.release)
     metadata = obj.get("metadata")

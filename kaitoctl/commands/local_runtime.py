@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import listing
-from kaitoctl.runtime import adapters, extra_packages, model_store, server
+from kaitoctl.runtime import extra_packages, lora_to_gguf, model_store, server
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def serve(
     server.serve(
         server.ServerOptions(
             model_store.resolve(model),
-            [adapters.parse(text) for text in adapter or ()],
+            [lora_to_gguf.parse(text) for text in adapter or ()],
             port=port,
             key=server.read_key(key_file) if key_file else "",
             threads=threads,

@@ -74,7 +74,7 @@ def named(preset: str, known: Catalog) -> str:
     return found.id if found else ""
 
 
-def preset_of(container: Object, known: Catalog) -> str:
+def preset_served(container: Object, known: Catalog) -> str:
     """The preset that a container serves; empty when it is none.
 
     By the name of its image, or, of the one that all models of KAITO v0.12 share, by the id in its arguments.
@@ -155,7 +155,7 @@ def plan_of(folder: Folder, known: Catalog, pod: Object) -> Plan | None:
     if any(str(item["name"]).startswith(_PULLER) for item in dig(pod, "spec", "initContainers") or ()):
         return None  # adapters of vLLM are models of their own, not merged
     for container in dig(pod, "spec", "containers") or ():
-        model = served.get(preset_of(container, known))
+        model = served.get(preset_served(container, known))
         if model is not None:
             inits = [item for item in dig(pod, "spec", "initContainers") or () if _is_copier(item)]
             copies = {item["name"]: partial(data_of, folder, str(item.get("image"))) for item in inits}

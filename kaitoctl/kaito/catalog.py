@@ -266,10 +266,10 @@ def _with_local() -> Mapping[str, Preset]:
 
 
 def _presets(file: str) -> dict[str, Preset]:
-    return {row["name"]: preset_of(row) for row in preset_tables.rows(_TABLES / file)}
+    return {row["name"]: preset_from(row) for row in preset_tables.rows(_TABLES / file)}
 
 
-def preset_of(row: Mapping[str, Any]) -> Preset:
+def preset_from(row: Mapping[str, Any]) -> Preset:
     """The preset that a row describes, its images by generation and their runtimes written out."""
 
     def runtime(row: Mapping[str, Any]) -> Runtime:
@@ -295,7 +295,7 @@ def presets_of_v0_4_6() -> Mapping[str, Preset]:
     """
     rows = preset_tables.rows_of_v0_4_6(_TABLES / "presets_v0_4_6.json")
     return MappingProxyType(
-        {row["name"]: preset_of({k: row[k] for k in Preset._fields if k in row}) for row in rows}
+        {row["name"]: preset_from({k: row[k] for k in Preset._fields if k in row}) for row in rows}
     )
 
 

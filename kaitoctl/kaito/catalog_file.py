@@ -277,7 +277,7 @@ def _preset(row: dict[str, Any]) -> Preset:
         }
         for name, image in (row.get("images") or {}).items()
     }
-    return catalog.preset_of({**_NEW_PRESET, "source": "own catalog", **row, "images": images})
+    return catalog.preset_from({**_NEW_PRESET, "source": "own catalog", **row, "images": images})
 
 
 def _model(row: dict[str, Any]) -> Model:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kaitoctl.errors import InputError
-from kaitoctl.runtime import adapters, engine, extra_packages, hugging_face, models, strength_files
-from kaitoctl.runtime.adapters import Adapter
+from kaitoctl.runtime import engine, extra_packages, hugging_face, lora_to_gguf, models, strength_files
+from kaitoctl.runtime.lora_to_gguf import Adapter
 from kaitoctl.runtime.strengths import Strengths
 from kaitoctl.runtime.worker_process import apart
 
@@ -88,7 +88,7 @@ def _load(asked: ServerOptions) -> engine.Engine:
 def _prepare(asked: ServerOptions, scratch: Path) -> tuple[models.Model, list[Path]]:
     """What the engine loads; what is not a file of its own kind is made into one."""
     model = _model(asked.model, scratch)
-    return model, [adapters.convert(adapter, model, scratch) for adapter in asked.adapters]
+    return model, [lora_to_gguf.convert(adapter, model, scratch) for adapter in asked.adapters]
 
 
 def read_key(path: Path) -> str:

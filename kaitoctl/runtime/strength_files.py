@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from kaitoctl.errors import InputError
-from kaitoctl.runtime.adapters import read_strength
+from kaitoctl.runtime.lora_to_gguf import read_strength
 from kaitoctl.runtime.strengths import Strengths
 
 _LOOK_S = 0.25

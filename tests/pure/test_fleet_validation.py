@@ -13,7 +13,7 @@ from strategies import JSON
 
 from kaitoctl.kaito import validation as of_workspaces
 from kaitoctl.kaito.fleet import codes as fleet_codes
-from kaitoctl.kaito.fleet import convert, kinds, replicas, roles, validation
+from kaitoctl.kaito.fleet import kinds, replicas, roles, set_versions, validation
 from kaitoctl.kaito.fleet.windows import duration_s, schedule_fault
 from kaitoctl.kaito.validation import OWN, Setting
 from kaitoctl.kaito.validation.codes import CODES
@@ -359,9 +359,9 @@ def test_durations_are_gos(text: str, seconds: float | None) -> None:
 
 def test_converting_loses_the_partition_alone() -> None:
     divided = changed(SET, {"spec/template/resource/partition": {"mode": "mig", "profile": "1g.10gb"}})
-    there = convert.convert(divided, "v1alpha1")
+    there = set_versions.convert(divided, "v1alpha1")
     assert [remark.path for remark in there.remarks] == ["spec.template.resource.partition"]
-    back = convert.convert(there.workspace, "v1beta1")
+    back = set_versions.convert(there.workspace, "v1beta1")
     assert back.workspace == SET
     assert back.remarks == ()
 
@@ -380,9 +380,9 @@ def test_converting_says_what_a_release_does_not_know(release: str, to: str, pat
     wanted = {"spec/autoUpgrade": {"enabled": True}, "spec/template/inference/preset/name": "granite"}
     asked = changed(SET, wanted)
     asked["apiVersion"] = "kaito.sh/v1alpha1" if to == "v1beta1" else "kaito.sh/v1beta1"
-    found = convert.convert(asked, to, release=nearest(release))
+    found = set_versions.convert(asked, to, release=nearest(release))
     assert [remark.path for remark in found.remarks] == paths
-    assert not convert.convert(asked, to).remarks
+    assert not set_versions.convert(asked, to).remarks
 
 
 @given(JSON, JSON)
@@ -394,7 +394,7 @@ def test_any_json_at_all_is_judged(spec: Any, template: Any) -> None:
             for setting in (KAITO, BYO, Setting(OWN), ROLES_ON):
                 validation.judge({**head, "spec": spec}, setting, old=SET)
                 validation.judge({**head, "spec": {"template": template, "roles": template}}, setting, old={})
-            convert.convert({**head, "spec": spec}, "v1alpha1")
+            set_versions.convert({**head, "spec": spec}, "v1alpha1")
         validation.judge({**head, "metadata": spec}, KAITO)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from runtime import tiny
 
-from kaitoctl.runtime import adapters, engine, hugging_face, models
-from kaitoctl.runtime.adapters import Adapter
+from kaitoctl.runtime import engine, hugging_face, lora_to_gguf, models
+from kaitoctl.runtime.lora_to_gguf import Adapter
 from kaitoctl.runtime.strengths import Strengths
 
 PROMPT = list(b"hello, world")
@@ -50,7 +50,7 @@ class Running:
         self.folders, files = [], []
         for number, (settings, _) in enumerate(case):
             self.folders.append(tiny.adapter(folder / f"a{number}", seed=10 + number, **settings))
-            files.append(adapters.convert(Adapter(f"a{number}", self.folders[-1]), model, folder))
+            files.append(lora_to_gguf.convert(Adapter(f"a{number}", self.folders[-1]), model, folder))
         self.engine = engine.start(model, files)
 
     def log_probabilities(self, fields: Mapping[str, Any], prompt: Sequence[int] = PROMPT) -> Any:

@@ -347,13 +347,13 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_adapters_that_cannot_be_merged_are_refused_by_name(name: str, model: Path, tmp_path: Path) -> None:
     from kaitoctl.errors import InputError
     from kaitoctl.kaito.adapter_files.codes import CODES
-    from kaitoctl.runtime import adapters, models
+    from kaitoctl.runtime import lora_to_gguf, models
 
     damage, code = BROKEN[name]
     folder = tiny.adapter(tmp_path / "a")
     damage(folder)
     with pytest.raises(InputError) as caught:
-        adapters.convert(adapters.Adapter("style", folder), models.read(model), tmp_path)
+        lora_to_gguf.convert(lora_to_gguf.Adapter("style", folder), models.read(model), tmp_path)
     assert "style" in str(caught.value)
     assert {problem.partition(":")[0] for problem in caught.value.problems} == {code}
     assert code in CODES

@@ -37,8 +37,8 @@ from kaitoctl.kaito.node_check.need import (
     Need,
     instance_type_of,
     need_of,
+    preset_asked,
     preset_gpus,
-    preset_of,
     room_of,
 )
 from kaitoctl.kube import pod_state
@@ -257,7 +257,7 @@ def gpus_per_pod(workspace: Object, selected: Iterable[NodeVerdict], known: Cata
     counts = [node.gpus.together for node in selected]
     if shape is not None:
         counts.append(shape.gpus)
-    return min(counts, default=preset_gpus(preset_of(workspace, known)))
+    return min(counts, default=preset_gpus(preset_asked(workspace, known)))
 
 
 class Crowd(NamedTuple):

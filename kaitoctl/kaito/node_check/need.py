@@ -360,7 +360,7 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         rules.catalog.instance_type(wanted),
         {name: position for position, name in enumerate(dict.fromkeys(named))},
         frozenset(name for name, times in Counter(named).items() if times > 1),
-        preset_of(workspace, rules.catalog),
+        preset_asked(workspace, rules.catalog),
         (str(metadata.get("namespace") or "default"), str(metadata.get("name") or "")),
         custom_pod(workspace),
         bool(below(workspace, "tuning")),
@@ -402,7 +402,7 @@ def judging_key(workspace: Object) -> str:
     return repr((version, resource, presets, template, bool(below(workspace, "tuning")), runtime))
 
 
-def preset_of(workspace: Object, known: Catalog) -> Preset | None:
+def preset_asked(workspace: Object, known: Catalog) -> Preset | None:
     """The preset that it serves or tunes, None when the catalogue has none of that name."""
     for use in ("inference", "tuning"):
         if name := below(workspace, use, "preset", "name"):

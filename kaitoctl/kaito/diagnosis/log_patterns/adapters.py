@@ -47,7 +47,7 @@ PATTERNS: tuple[Row, ...] = (
             "adapter-misfit",
             "{adapter} cannot be merged: {said}",
             "make it for the model that is served, or take it out",
-            "kaitoctl runtime/adapters.py",
+            "kaitoctl runtime/lora_to_gguf.py",
             adapter="yes",
         ),
     ),
