@@ -157,7 +157,13 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
         for workspace in made:
             nodes = share.of(workspace, context=contexts.get(key_of(workspace), 0))
             effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
-    limited = QuotaEffects(world, {key: _pods(world, key) for key in effects} if world.quotas else {})
+    before = {
+        ObjectKey(key.namespace, new): ObjectKey(key.namespace, old)
+        for key, one in sets.items()
+        for new, old in one.instead.items()
+    }
+    pods = {key: _pods(world, before.get(key, key)) for key in effects} if world.quotas else {}
+    limited = QuotaEffects(world, pods)
     limited.survey((one, workloads.get(key), effects[key]) for key, one in planned)
     for key, workspace in planned:
         effects[key] = limited.of(workspace, workloads.get(key), effects[key])

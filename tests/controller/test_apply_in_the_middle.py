@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from direct import Direct
 from fleet_world import KEY, SET, inference_set
+from planned_world import PlannedDirect, PlannedWorld
 from world import World, falcon
 
 from kaitoctl.commands import apply, make_plan, prune, rollout, rollout_surge
@@ -20,9 +21,10 @@ from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kaito.planning import Plan
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, Object, ObjectKey, key_of
+from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, Object, ObjectKey, key_of, with_type
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.response_bodies import ObjectList
 
@@ -51,13 +53,14 @@ def workspace(name: str, **inference: Any) -> Object:
     return {**made, "metadata": {"name": name, "namespace": "default"}, "inference": inside}
 
 
-def planned(world: World, *bodies: Object) -> Plan:
+def planned(world: World | Direct, *bodies: Object) -> Plan:
     documents = [
         Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
         for number, body in enumerate(bodies)
     ]
     asking = make_plan.PlanRequest(is_sandbox=True, managed=NOT_SAID, force=False)
-    return asyncio.run(make_plan.make(Direct(world), documents, asking))  # type: ignore[arg-type]
+    client = world if isinstance(world, Direct) else Direct(world)
+    return asyncio.run(make_plan.make(client, documents, asking))  # type: ignore[arg-type]
 
 
 def write(client: Direct, plan: Plan) -> list[str]:
@@ -347,3 +350,20 @@ def test_a_surge_begins_although_the_status_moves_while_it_is_asked_for() -> Non
     assert world.get(SET, KEY.name)["spec"]["replicas"] == 3  # type: ignore[index]
     with pytest.raises(ApiError, match="changed, replaced or deleted InferenceSet default/phis meanwhile"):
         asyncio.run(rollout_surge.begin(Direct(world), fleet, 1))  # type: ignore[arg-type]
+
+
+# --- sets --------------------------------------------------------------------------------------------------
+
+
+def test_a_replica_in_the_place_of_another_takes_its_part_of_the_quota() -> None:
+    world = PlannedWorld(quota={"pods": "1"})
+    write(PlannedDirect(world), planned(PlannedDirect(world), inference_set(1)))
+    the_set = with_type(SET, world.get(SET, KEY.name) or {})
+    world.apply(kaito.WORKSPACE_V1BETA1, workspace_of(the_set, "phis-a"))
+    world.settle("phis-a")
+    assert world.used() == {"pods": 1}
+    (change,) = planned(PlannedDirect(world), inference_set(1, preset={"name": "phi-4"})).changes
+    assert (change.nodes_asked, len(change.returned), change.outage.pods) == (1, 1, 1)
+    assert change.waits == "", "the old pod goes before the new one comes"
+    (change,) = planned(PlannedDirect(world), inference_set(2)).changes
+    assert "quota team" in change.waits

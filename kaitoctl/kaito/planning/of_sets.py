@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
@@ -31,12 +31,14 @@ class SetEffects:
         going: the names of those that are deleted, with the nodes that were bought for them.
         rolled: the names of those that get the new template, and restart.
         left: the names of those that stay on an older template.
+        instead: which of `made` come once an older one has gone: its name by theirs.
     """
 
     made: tuple[Object, ...] = ()
     going: tuple[str, ...] = ()
     rolled: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)
 
 
 def set_problems(
@@ -80,13 +82,16 @@ def effects_of_set(
     # Of the others the nodes are free for those in their place, which want the same ones and come later.
     at_once = strategy.max_surge if strategy.max_unavailable == 0 else 0
     keeping = [one for one in replaced[at_once:] if one not in giving_back and not _wants_other_nodes(one)]
-    number = max(0, wanted - len(live)) + len(replaced) - len(keeping)
-    names = islice(free_names(after, {key_of(one).name for one in own}), number)
+    coming = [one for one in replaced if one not in keeping]
+    more = max(0, wanted - len(live))
+    names = list(islice(free_names(after, {key_of(one).name for one in own}), more + len(coming)))
+    instead = zip(names[more + at_once :], (one.name for one in coming[at_once:]), strict=True)
     return SetEffects(
         tuple(_planned(after, name, now) for name in names),
         tuple(one.name for one in (*going, *giving_back)),
         tuple(one.name for one in rolled),
         tuple(one.name for one in staying if not one.is_current and one not in rolled),
+        dict(instead),
     )
 
 
