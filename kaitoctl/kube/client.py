@@ -17,6 +17,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kaitoctl.errors import ApiError
 from kaitoctl.kube import failures
 from kaitoctl.kube.http import Answer
 from kaitoctl.kube.kubeconfig import Server
@@ -171,7 +172,7 @@ class Client:
         decode: Decode | None = None,
         keep: Callable[[Object], bool] | None = None,
     ) -> ObjectList:
-        """All objects of a kind, fetched in pages.
+        """All objects of a kind, fetched in pages; at once when the server forgets where they were (410).
 
         Args:
             kind: what to list.
@@ -181,19 +182,22 @@ class Client:
             decode: reads a page; `kube.partial_decoding` has decoders that keep only what is looked at.
             keep: which objects to return; the others of a page are forgotten with it.
         """
-        items: list[Object] = []
-        version = ""
-        async for page in self.pages(
-            kind,
-            namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            decode=decode,
-            keep=keep,
-        ):
-            items += page.items
-            version = page.resource_version
-        return ObjectList(items, version)
+
+        async def listed(limit: int) -> ObjectList:
+            items: list[Object] = []
+            version = ""
+            selectors = {"label_selector": label_selector, "field_selector": field_selector}
+            async for page in self.pages(kind, namespace, **selectors, decode=decode, keep=keep, limit=limit):
+                items += page.items
+                version = page.resource_version
+            return ObjectList(items, version)
+
+        try:
+            return await listed(_PAGE)
+        except ApiError as error:
+            if error.status != 410:
+                raise
+        return await listed(0)
 
     async def pages(
         self,
@@ -204,9 +208,10 @@ class Client:
         field_selector: str = "",
         decode: Decode | None = None,
         keep: Callable[[Object], bool] | None = None,
+        limit: int = _PAGE,
     ) -> AsyncIterator[ObjectList]:
         """As `list`, page by page, for who need not have all of it at once; all are of one moment."""
-        query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
+        query = _selectors(label_selector, field_selector) | ({"limit": str(limit)} if limit else {})
         paging = Paging()
         while True:
             page = await self.send(Request("GET", kind.path(namespace), query=query), decode=decode)

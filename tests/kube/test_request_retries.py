@@ -7,14 +7,16 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import virtual_time
+from fake_server import serving
 
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kube import request
-from kaitoctl.kube.client import Client
+from kaitoctl.kube.client import Client, connect
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import CONFIG_MAP, POD
 from kaitoctl.kube.request import Request
@@ -207,3 +209,24 @@ def test_what_the_server_warns_of_is_said_once(caplog: pytest.LogCaptureFixture)
 
     told(server, four)
     assert caplog.messages == ["the API server warns: old", 'the API server warns: odd "field"']
+
+
+def test_a_list_whose_next_page_is_forgotten_is_asked_for_at_once(tmp_path: Path) -> None:
+    """As client-go's pager does: a page that comes five minutes late finds its place compacted away."""
+    pages = {True: ["a"], False: ["a", "b"]}
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        if "continue=" in path:
+            status = {"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410}
+            return 410, json.dumps({**status, "message": "The provided continue parameter is too old"})
+        is_paged = "limit=" in path
+        metadata = {"resourceVersion": "7", **({"continue": "x"} if is_paged else {})}
+        items = [{"metadata": {"name": name, "namespace": "n"}} for name in pages[is_paged]]
+        return 200, json.dumps({"kind": "ConfigMapList", "metadata": metadata, "items": items})
+
+    async def listed() -> list[str]:
+        async with connect(kubeconfig=Path(kubeconfig)) as client:
+            return [item["metadata"]["name"] for item in (await client.list(CONFIG_MAP)).items]
+
+    with serving(answer, tmp_path) as kubeconfig:
+        assert asyncio.run(listed()) == ["a", "b"]
