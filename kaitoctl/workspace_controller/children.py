@@ -76,7 +76,7 @@ class Children:
     def observe(self, workspace: Object) -> list[tuple[Kind, Object]]:
         """Objects that carry the names of the Workspace's children, and all that it owns."""
         key, uid = key_of(workspace), uid_of(workspace)
-        names = (key, *(ObjectKey(key.namespace, name(workspace)) for name in CHILD_NAMES))
+        names = (key, *[ObjectKey(key.namespace, name(workspace)) for name in CHILD_NAMES])
         stores = (
             (DEPLOYMENT, self.stores.deployments),
             (STATEFUL_SET, self.stores.stateful_sets),

@@ -74,6 +74,8 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
 
 def bought_for(stores: Stores, key: ObjectKey, uid: str) -> list[Object]:
     """The NodeClaims of the Workspace of this key and uid."""
+    if not stores.claims:
+        return []
     return [*stores.claims.by(node_claims.made_for, uid), *stores.claims.by(node_claims.made_for, key)]
 
 
