@@ -410,17 +410,11 @@ def _where(pod: Object, seen: Snapshot) -> str:
         said = " ".join(str(event.get("message") or event.get("note") or "").split())
         words.append(f"{event['reason']}: {said}"[:_MOST_SAID])
     if pod_state.summary(pod).startswith("Init:") and not found:
-        words.append(f"{_next_init(pod)} ({pod_state.summary(pod).removeprefix('Init:')} done)".lstrip())
+        name = (pod_state.next_init(pod) or {}).get("name") or ""
+        words.append(f"{name} ({pod_state.summary(pod).removeprefix('Init:')} done)".lstrip())
     if node:
         words.append(f"on {node}")
     return " ".join(words)
-
-
-def _next_init(pod: Object) -> str:
-    """The init container that the pod is at."""
-    statuses = dig(pod, "status", "initContainerStatuses") or ()
-    unfinished = (item for item in statuses if dig(item, "state", "terminated", "exitCode") != 0)
-    return str(next((item["name"] for item in unfinished), ""))
 
 
 def _workloads(workspace: Object, seen: Snapshot) -> list[Object]:

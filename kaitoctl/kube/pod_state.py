@@ -12,6 +12,7 @@ from kaitoctl.kube.conditions import is_true
 from kaitoctl.kube.objects import (
     GPU_RESOURCES,
     Object,
+    by_name,
     dig,
     is_being_deleted,
     whole_number,
@@ -118,20 +119,30 @@ def summary(pod: Object) -> str:
     if is_being_deleted(pod):
         return "Terminating"
     inits = status.get("initContainerStatuses") or ()
-    done = sum(1 for item in inits if dig(item, "state", "terminated", "exitCode") == 0)
-    total = len(dig(pod, "spec", "initContainers") or ())
-    for item in inits:
-        if dig(item, "state", "terminated", "exitCode") == 0:
-            continue
+    if (item := next_init(pod)) is not None:
         word = _state_word(item)
         if word not in _PASSING and word != "Running":
             return f"Init:{word}"
-        return f"Init:{done}/{total}"
+        return f"Init:{inits.index(item)}/{len(dig(pod, 'spec', 'initContainers') or ())}"
     for item in status.get("containerStatuses") or ():
         word = _state_word(item)
         if word not in ("", "Running"):
             return word
     return str(status.get("reason") or status.get("phase") or "Unknown")
+
+
+def next_init(pod: Object) -> Object | None:
+    """The status of the init container that the Pod is at: it has not ended well, nor started as a sidecar.
+
+    Source: Kubernetes v1.37.2 pkg/printers/internalversion/printers.go (printPod).
+    """
+    specs = by_name(dig(pod, "spec", "initContainers"))
+    for item in dig(pod, "status", "initContainerStatuses") or ():
+        is_past = dig(item, "state", "terminated", "exitCode") == 0
+        if not is_past and not is_started_sidecar(specs.get(str(item.get("name"))) or {}, item):
+            found: Object = item
+            return found
+    return None
 
 
 def trouble(pod: Object) -> Trouble | None:

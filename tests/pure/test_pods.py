@@ -40,6 +40,27 @@ def test_the_summary_is_what_kubectl_prints(obj: Object, words: str) -> None:
     assert pod_state.summary(obj) == words
 
 
+def with_sidecar(*, started: bool, main: Object, then: tuple[Object, ...] = ()) -> Object:
+    obj = with_containers(main, inits=(RUNNING, *then))
+    obj["spec"]["initContainers"][0]["restartPolicy"] = "Always"
+    obj["status"]["initContainerStatuses"][0]["started"] = started
+    return obj
+
+
+@pytest.mark.parametrize(
+    ("obj", "words", "at"),
+    [
+        (with_sidecar(started=True, main=RUNNING), "Running", None),  # as with Istio's or Linkerd's proxy
+        (with_sidecar(started=True, main=BACK_OFF), "ImagePullBackOff", None),
+        (with_sidecar(started=False, main=STARTING), "Init:0/1", "i0"),
+        (with_sidecar(started=True, main=STARTING, then=(RUNNING,)), "Init:1/2", "i1"),
+    ],
+)
+def test_a_sidecar_that_has_started_is_passed(obj: Object, words: str, at: str | None) -> None:
+    assert pod_state.summary(obj) == words
+    assert (pod_state.next_init(obj) or {}).get("name") == at
+
+
 def test_trouble_names_the_container_and_whether_waiting_helps() -> None:
     found = pod_state.trouble(with_containers(STARTING, inits=(BACK_OFF,)))
     assert found is not None
