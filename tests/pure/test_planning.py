@@ -50,6 +50,24 @@ def test_a_rolling_update_surges_as_kubernetes_rounds(workload: Object, surges: 
     assert planning.surges(workload) is surges
 
 
+@pytest.mark.parametrize(
+    ("workload", "interrupts"),
+    [
+        (deployment(2), False),
+        (deployment(2, **rolling(0, 1)), False),
+        (deployment(2, type="Recreate"), True),  # all old pods end before the first new one begins
+        (deployment(2, **rolling(0, 2)), True),
+        (deployment(2, **rolling(0, "100%")), True),
+        (deployment(1, **rolling(0, 1)), True),
+        ({**deployment(2), "kind": "StatefulSet"}, True),
+    ],
+)
+def test_pods_that_end_together_leave_nobody_who_serves(workload: Object, interrupts: bool) -> None:
+    found = planning.outage(falcon(), workload, [], workload["spec"]["replicas"], SHIPPED)
+    assert found.interrupts is interrupts
+    assert ("without service" in found.words) is interrupts
+
+
 def node(name: str, gpus: str = "2", **labels: str) -> Object:
     return {**gpu_node(name, {"apps": "falcon-7b", **labels}), "status": node_status(gpus)}
 

@@ -70,10 +70,9 @@ def outage(
     if not restarts:
         return Outage()
     name = str(dig(workspace, "inference", "preset", "name") or "")
-    together = workload is None or workload.get("kind") == STATEFUL_SET.kind
     return Outage(
         restarts,
-        restarts == 1 or together,
+        restarts == 1 or workload is None or _goes_at_once(workload),
         adapter_rollout.took_s(pods),
         known.readiness_s(name),
     )
@@ -98,16 +97,29 @@ def span(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)} minutes"
 
 
+def _goes_at_once(workload: Object) -> bool:
+    """Whether all of its pods may be down at a time: not where a rolling update keeps some."""
+    if workload.get("kind") == STATEFUL_SET.kind:
+        return True
+    if dig(workload, "spec", "strategy", "type") == "Recreate":
+        return True
+    return _rolling(workload)[1] >= max(1, replicas(workload))
+
+
 def surges(workload: Object) -> bool:
     """Whether a rolling update waits for a new pod before an old one goes."""
-    if workload.get("kind") != DEPLOYMENT.kind:
+    if workload.get("kind") != DEPLOYMENT.kind or dig(workload, "spec", "strategy", "type") == "Recreate":
         return False
-    strategy = dig(workload, "spec", "strategy") or {}
-    if strategy.get("type") == "Recreate":
-        return False
-    rolling, count = strategy.get("rollingUpdate") or {}, replicas(workload)
+    surge, unavailable = _rolling(workload)
+    return surge > 0 and unavailable == 0
+
+
+def _rolling(workload: Object) -> tuple[int, int]:
+    """How many pods of a Deployment there may be above its replicas, and how many below."""
+    rolling, count = dig(workload, "spec", "strategy", "rollingUpdate") or {}, replicas(workload)
     surge = _share(rolling.get("maxSurge", "25%"), count, math.ceil)
-    return surge > 0 and _share(rolling.get("maxUnavailable", "25%"), count, math.floor) == 0
+    unavailable = _share(rolling.get("maxUnavailable", "25%"), count, math.floor)
+    return surge, unavailable
 
 
 def deadlock(workload: Object | None, verdict: Verdict | None, held: Sequence[str], restarts: int) -> Advice:
