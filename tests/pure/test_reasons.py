@@ -32,7 +32,7 @@ def saying(place: Place, reason: str) -> World:
         item["state"] = {"waiting": {"reason": "ContainerCreating"}}
         world.event(reason, WORDS)
         if code_of(place, reason) == "pod-thrown-out":
-            world.objects[-1]["involvedObject"]["name"] = "falcon-5b8f-before"
+            world.objects[-1]["involvedObject"]["name"] = "falcon-5b8f7c9b65-bx2z4"
             del world["Pod"]["spec"]["nodeName"]
     elif place == "workload-event":
         world.without("Pod").event(reason, WORDS, of="Deployment")

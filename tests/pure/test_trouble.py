@@ -483,12 +483,21 @@ def test_a_pod_that_was_thrown_out_is_remembered_by_its_events(reason: str, word
     world = unscheduled("0/1 nodes are available: 1 node(s) had untolerated taint {maintenance: true}.")
     world["Node"]["spec"]["taints"] = [{"key": "maintenance", "effect": "NoExecute"}]
     world.event(reason, words)
-    world.objects[-1]["involvedObject"]["name"] = "falcon-5b8f-before"
+    world.objects[-1]["involvedObject"]["name"] = "falcon-5b8f7c9b65-bx2z4"
     cause = world.cause()
     assert cause.code == "pod-thrown-out"
-    assert cause.about == "Pod falcon-5b8f-before"
+    assert cause.about == "Pod falcon-5b8f7c9b65-bx2z4"
     assert ("taint maintenance:NoExecute" in cause.message) == (reason == "TaintManagerEviction")
     assert text(cause.command)[-1] != "-", "nobody else's taint is taken off"
+
+
+@pytest.mark.parametrize("name", ["falcon-7b-0", "falcon-7b-5b8f7c9b65-bx2z4", "falcon-40b-instruct-bx2z4"])
+def test_pods_of_a_workspace_whose_name_begins_alike_are_not_its_own(name: str) -> None:
+    """Events are kept by how names begin: those of what is gone can be told by nothing else."""
+    world = unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    world.event("Preempted", "Preempted by pod 1234 on node gpu-1")
+    world.objects[-1]["involvedObject"] |= {"name": name, "uid": "another"}
+    assert "pod-thrown-out" not in {cause.code for cause in world.diagnosis().causes}
 
 
 @pytest.mark.parametrize(
