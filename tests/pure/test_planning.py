@@ -169,6 +169,7 @@ def test_the_exit_code_and_the_sums() -> None:
         ({"nodes_most": 1}, True),
         ({"returned": ("NodeClaim x",)}, True),
         ({"takes_away": True}, True),
+        ({"uncertain": "whether it serves"}, True),
         ({"takes_away": True, "fate": "unchanged"}, False),
     ],
 )
@@ -185,6 +186,7 @@ def test_what_stops_costs_or_goes_wants_consent(values: dict[str, Any], asks: bo
         ({"seen": {"uid": "1", "generation": "2"}}, "generation 1 -> 2"),
         ({"seen": {}}, "is gone"),
         ({"outage": Outage(1, True, None, 60)}, "podsRestarted was 0, is 1"),
+        ({"uncertain": "whether it serves"}, "uncertain was nothing, is whether it serves"),
     ],
 )
 def test_a_kept_plan_says_how_the_world_has_moved(values: dict[str, Any], words: str) -> None:
@@ -195,6 +197,15 @@ def test_a_kept_plan_says_how_the_world_has_moved(values: dict[str, Any], words:
     assert words in "; ".join(
         planning.what_moved(kept, Plan("kaitoctl", (change(**{"seen": seen, **values}),)))
     )
+
+
+def test_a_plan_does_not_hold_where_an_outage_becomes_one() -> None:
+    """The same pods restart, and by now nobody serves meanwhile."""
+    seen = {"uid": "1", "generation": "1", "resourceVersion": "5"}
+    kind = [Plan("kaitoctl", (change(seen=seen, outage=Outage(2, is_down)),)) for is_down in (False, True)]
+    (words,) = planning.what_moved(kind[0].as_json(), kind[1])
+    assert "nothing serves" in words
+    assert planning.what_moved(kind[1].as_json(), kind[0]) == []
 
 
 def test_of_what_is_gone_nothing_else_is_said() -> None:

@@ -12,7 +12,7 @@ from kaitoctl.errors import ExitCode
 from kaitoctl.kaito.planning.loading import Loading
 from kaitoctl.kaito.planning.outage import Outage
 from kaitoctl.kaito.prices import Prices
-from kaitoctl.kube.objects import Object, ObjectKey
+from kaitoctl.kube.objects import Object, ObjectKey, dig
 
 Fate = Literal["created", "changed", "recreated", "unchanged", "refused"]
 
@@ -232,6 +232,7 @@ _AGREED = (
     "instanceType",
     "nodesReturned",
     "deadlock",
+    "uncertain",
 )
 
 
@@ -269,6 +270,8 @@ def _differences(title: str, old: Object, new: Object) -> Iterable[str]:
     for name in _AGREED:
         if old.get(name) != new[name]:
             yield f"{title}: {name} was {_short(old.get(name))}, is {_short(new[name])}"
+    if old.get("podsRestarted") and new["outage"]["interrupts"] and not dig(old, "outage", "interrupts"):
+        yield f"{title}: nothing serves while its pods restart; others were to keep serving"
 
 
 def _short(value: object) -> str:
