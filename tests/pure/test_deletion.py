@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from builders import workspace
 
 from kaitoctl.kaito.deletion import consequences, remaining
@@ -73,6 +74,36 @@ def test_a_claim_of_an_earlier_workspace_of_the_name_is_not_counted_for_ours() -
 def test_pods_that_may_not_be_listed_are_not_taken_for_none() -> None:
     found = consequences(Snapshot(workspace(), claims=(claim(),)), None)
     assert "cannot be listed" in found.evicted[0]
+
+
+@pytest.mark.parametrize("kind", ["nodeclaims", "machines"])
+def test_nodes_whose_claims_may_not_be_listed_are_not_said_to_stay(kind: str) -> None:
+    """NodeClaims are in no namespace: a role of one namespace shows none, and a controller deletes them."""
+    seen = Snapshot(workspace(), pods=(pod("falcon-0"),), unseen={kind: "forbidden"})
+    found = consequences(seen, [pod("falcon-0"), pod("guest")])
+    assert found.stays == ()
+    assert "node n1" in found.returned[0] and "cannot be listed" in found.returned[0]
+    assert "pod ai/guest on node n1" in found.evicted[0]
+    assert "cannot be listed" in consequences(seen, None).evicted[0]
+    assert consequences(Snapshot(workspace(), unseen={kind: "forbidden"}), []).returned == ()
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "is_told"),
+    [
+        ({}, [], True),
+        ({}, ["Running"], True),
+        ({}, ["Failed", "Running"], True),  # tried again
+        ({}, ["Succeeded"], False),
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, [], False),  # its pod is gone
+        ({"conditions": [{"type": "Failed", "status": "True"}]}, [], False),
+    ],
+)
+def test_tuning_that_runs_is_said_to_end(job: Any, pods: list[str], is_told: bool) -> None:
+    made = {"kind": "Job", "metadata": {"name": "falcon"}, "status": job}
+    there = tuple({**pod(f"falcon-{n}"), "status": {"phase": phase}} for n, phase in enumerate(pods))
+    (line,) = consequences(Snapshot(workspace(), jobs=(made,), pods=there), []).ends
+    assert ("has not finished" in line) is is_told
 
 
 def test_weights_on_volumes_stay_unless_the_stateful_set_takes_them_along() -> None:
