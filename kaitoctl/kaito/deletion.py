@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kaitoctl.kaito import api, node_check, node_claims
+from kaitoctl.kaito import node_check, node_claims
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.diagnosis.case import title_of
 from kaitoctl.kaito.snapshot import Snapshot, node_names
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import NODE_CLAIM, Object, controller_of, dig, key_of
+from kaitoctl.kube.objects import Object, controller_of, dig, key_of
 from kaitoctl.kube.workloads import replicas
 
 
@@ -78,7 +78,7 @@ def consequences(seen: Snapshot, pods: Iterable[Object] | None) -> Consequences:
             evicted.append(f"{_names(others[node])} on node {node}, of others")
         elif pods is None and node:
             evicted.append(f"whatever else runs on node {node}: pods of all namespaces cannot be listed")
-    if _are_claims_unseen(seen) and (nodes := node_names(seen)):
+    if seen.hides_claims and (nodes := node_names(seen)):
         returned.append(
             f"any of {node_check.plural('node', len(nodes))} {', '.join(nodes)} that was made for it: "
             "NodeClaims cannot be listed"
@@ -143,14 +143,9 @@ def _stays(seen: Snapshot, workspace: Object) -> Iterator[str]:
             if claim and not _goes_with_its_maker(seen, str(claim)):
                 yield f"PersistentVolumeClaim {claim}"
     made = {node_claims.node_of(claim) for claim in seen.claims}
-    for name in () if _are_claims_unseen(seen) else node_names(seen):
+    for name in () if seen.hides_claims else node_names(seen):
         if name not in made:
             yield f"node {name}"
-
-
-def _are_claims_unseen(seen: Snapshot) -> bool:
-    """Whether there may be NodeClaims that nobody could look at: then no node is known to stay."""
-    return any(kind.plural in seen.unseen for kind in (NODE_CLAIM, api.MACHINE))
 
 
 def _goes_with_its_maker(seen: Snapshot, volume_claim: str) -> bool:

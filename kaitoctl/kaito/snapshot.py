@@ -17,6 +17,7 @@ from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
 from kaitoctl.kube import managed_fields, pod_state
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
+    NODE_CLAIM,
     POD,
     SERVICE,
     STATEFUL_SET,
@@ -130,6 +131,11 @@ class Snapshot:
     def written_at(self) -> str:
         """When the spec was written last, RFC 3339; empty where the API server did not say."""
         return managed_fields.written_at(self.workspace or {}, ("f:resource", "f:inference", "f:tuning"))
+
+    @property
+    def hides_claims(self) -> bool:
+        """Whether there may be NodeClaims that nobody could look at: a role of one namespace shows none."""
+        return any(kind.plural in self.unseen for kind in (NODE_CLAIM, api.MACHINE))
 
     def node(self, name: str) -> Object | None:
         """The node of this name, if it is among those seen."""

@@ -141,6 +141,21 @@ def test_where_machines_are_left_no_finalizer_is_to_be_taken_off() -> None:
     assert "ws0123abc" in found.hint
 
 
+@pytest.mark.parametrize("kind", ["nodeclaims", "machines", "pods"])
+@pytest.mark.parametrize("here", [(), STOPPED])
+def test_where_nobody_can_see_what_is_left_no_finalizer_is_to_be_taken_off(
+    here: tuple[str, ...], kind: str
+) -> None:
+    found = cause(going(api.FINALIZER), controllers=here, unseen={kind: "forbidden"})
+    assert "kubectl patch" not in text(found.hint) + text(found.command)
+    assert "cannot be listed" in found.hint
+
+
+def test_nodes_that_cannot_be_seen_are_not_said_to_be_gone() -> None:
+    found = cause(going(api.FINALIZER), controllers=RUNS, unseen={"nodeclaims": "forbidden"})
+    assert "nothing is left" not in found.message and "cannot be listed" in found.message
+
+
 @pytest.mark.parametrize("here", [(), STOPPED])
 def test_nobody_serves_the_finalizer(here: tuple[str, ...]) -> None:
     found = cause(going(api.FINALIZER), controllers=here, claim_kinds=frozenset({"NodeClaim"}))
@@ -322,6 +337,16 @@ def test_foreground_deletion_without_dependents_points_at_the_garbage_collector(
 def test_both_finalizers_have_their_say() -> None:
     found = causes(going("foregroundDeletion", api.FINALIZER), controllers=RUNS, claim_kinds=frozenset())
     assert [item.code for item in found] == ["node-claim-kind-missing", "dependents-hold-deletion"]
+
+
+def test_the_finalizer_of_somebody_else_does_not_hide_that_kaito_is_down() -> None:
+    """Whoever takes the other one off would find the Workspace held as before."""
+    found = causes(going("argocd.argoproj.io/hook", api.FINALIZER), controllers=STOPPED)
+    assert "Argo CD" in found[0].message
+    assert "no controller runs" in found[1].message
+    early = going("argocd.argoproj.io/hook", api.FINALIZER)
+    early["metadata"]["deletionTimestamp"] = ago(5)
+    assert len(causes(early, controllers=RUNS)) == 1
 
 
 # --- whatever a cluster holds ----------------------------------------------------------------------------

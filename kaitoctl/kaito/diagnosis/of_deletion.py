@@ -53,8 +53,8 @@ def deletion(case: Case) -> Iterator[Cause]:
     yield from (_of_claim(case, claim) for claim in going[:_EVIDENCE_LINES])
     if foreign:
         yield _foreign(case, foreign)
-    elif api.FINALIZER in finalizers and not going:
-        yield _ours(case)
+    if api.FINALIZER in finalizers and not going and (not foreign or _weight(case) == "fault"):
+        yield _ours(case)  # beside another's it holds, too, once it should have gone
     if set(_OF_KUBERNETES) & set(finalizers):
         yield _dependents(case)
 
@@ -149,11 +149,15 @@ def _ours(case: Case) -> Cause:
             command=Command("kaitoctl events", case.name, *case.in_namespace),
             weight=_weight(case),
         )
+    left = (
+        "whether nodes are left that it waits for cannot be seen: NodeClaims cannot be listed"
+        if case.seen.hides_claims
+        else "nothing is left that it would wait for"
+    )
     return blame(
         "finalizer-holds-deletion",
         title_of(case.workspace),
-        f"KAITO's finalizer blocks the deletion for {span(since_s)}, and nothing is left that it would "
-        f"wait for",
+        f"KAITO's finalizer blocks the deletion for {span(since_s)}, and {left}",
         evidence,
         hint="the controller takes a moment for that"
         if _weight(case) == "wait"
@@ -214,6 +218,9 @@ def _or_off(case: Case) -> Advice:
             f". {count} of its pods still {'serves' if count == 1 else 'serve'}: with the finalizer "
             f"{'it goes' if count == 1 else 'they go'}, too"
         )
+    if case.seen.hides_claims or "pods" in case.seen.unseen:
+        what = "NodeClaims" if case.seen.hides_claims else "its pods"
+        return f". Do not remove the finalizer by hand: {what} cannot be listed, and what is left costs money"
     if case.seen.claims:
         names = ", ".join(str(claim["metadata"]["name"]) for claim in case.seen.claims[:_EVIDENCE_LINES])
         return (
