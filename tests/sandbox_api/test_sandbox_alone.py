@@ -27,6 +27,37 @@ def test_a_pods_log_comes_from_who_runs_pods(server: Server) -> None:
     assert server.get(f"{PODS}/p/log", tailLines="1").body == "last\n"
 
 
+def test_what_is_not_a_number_is_the_clients_fault(server: Server) -> None:
+    """Answered 500, it would be tried again, and the log would show an error of the sandbox."""
+    bound = pod("p")
+    bound["spec"]["nodeName"] = "n"
+    server.create(PODS, bound)
+    refused = server.get(f"{PODS}/p/log", tailLines="many")
+    assert (refused.status, "tailLines" in refused["message"]) == (400, True)
+    for wrong in ("soon", 1.5, True, [1]):
+        assert server.delete(f"{PODS}/p", {"gracePeriodSeconds": wrong}).status == 400, wrong
+    assert server.get(f"{PODS}/p").status == 200
+
+
+def test_what_is_in_no_namespace_does_not_go_with_an_owner_that_is_in_one() -> None:
+    api = Api()
+
+    def send(method: str, path: str, body: object = None) -> Response:
+        answer = api.answer(Call(method, path, body=b"" if body is None else fast_json.encode(body)))
+        assert isinstance(answer, Response)
+        return answer
+
+    owner = json.loads(send("POST", CONFIG_MAPS, config_map("owner")).body)
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
+    metadata = {"name": "n", "ownerReferences": [reference]}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+    assert send("POST", "/api/v1/nodes", node).status == 201
+    assert send("DELETE", f"{CONFIG_MAPS}/owner").status == 200
+    while api.garbage.collect(100):
+        pass
+    assert send("GET", "/api/v1/nodes/n").status == 200
+
+
 def test_watches_end_when_the_server_stops(server: Server) -> None:
     stream = server.watch(CONFIG_MAPS)
     server._run(server.api_server.stop())

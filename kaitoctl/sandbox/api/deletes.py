@@ -112,7 +112,9 @@ class Deletes:
         asked = options.get("gracePeriodSeconds")
         if asked is None:
             asked = dig(obj, "spec", "terminationGracePeriodSeconds")
-        grace_s = 30 if asked is None else int(asked)
+        if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool)):
+            raise bad_request("gracePeriodSeconds must be a whole number")
+        grace_s = 30 if asked is None else asked
         return grace_s if grace_s >= 0 else 1
 
     def rewrite_metadata(self, resource: Resource, entry: Entry, **changes: Any) -> None:

@@ -122,11 +122,23 @@ class Garbage:
         if entry is None or resource is None:
             return
         references = _references(entry.obj)
+        if not entry.key.namespace and any(map(self._is_namespaced, references)):
+            return
         alive = [reference for reference in references if self._lives(reference, entry.key.namespace)]
         if references and not alive:
             self._delete(place)
         elif len(alive) < len(references):
             self._deletes.rewrite_metadata(resource, entry, ownerReferences=alive)
+
+    def _is_namespaced(self, reference: Object) -> bool:
+        """Whether an owner is of a kind that lives in namespaces.
+
+        What lives in none cannot say in which, so that nobody finds it: such an object is never collected.
+        Source: Kubernetes v1.37.2 pkg/controller/garbagecollector (namespacedOwnerOfClusterScopedObjectErr).
+        """
+        kinds = (resource.kind for resource in self._kinds.resources.values())
+        wanted = reference.get("apiVersion"), reference.get("kind")
+        return any(kind.namespaced and (kind.api_version, kind.kind) == wanted for kind in kinds)
 
     def _lives(self, reference: Object, namespace: str) -> bool:
         owner = self._place.get(reference["uid"])

@@ -27,6 +27,7 @@ from kaitoctl.sandbox.api.requests import (
     is_true,
     json_response,
     media_type,
+    number,
 )
 from kaitoctl.sandbox.api.subresources import bind, patch_scale, scale_of, set_scale
 from kaitoctl.sandbox.api.watches import Watch
@@ -228,8 +229,8 @@ class Api:
         must_have_logged(entry.obj, container, previous=is_previous)
         which = {"previous": True} if is_previous else {}
         text = self.pod_logs(entry.key.namespace, entry.key.name, container, **which)
-        tail = int(call.query.get("tailLines") or -1)
-        if tail >= 0:
+        if call.query.get("tailLines"):
+            tail = number(call.query["tailLines"], "tailLines")
             text = "".join(text.splitlines(keepends=True)[-tail:] if tail else ())
         return Response(200, text.encode(), "text/plain")
 
