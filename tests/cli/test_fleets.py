@@ -218,8 +218,12 @@ async def apply_three(folder: Path, client: Client, target: Target) -> None:
     assert code == 0, text
     assert len(await ready(client)) == 3
     assert {one["inference"]["preset"]["name"] for one in await live(client)} == {"phi-4"}
-    there = await claims_of(client)
-    assert (len(there - bought), len(bought - there)) == (3, 2), "those of the preset before go with it"
+
+    async def other_nodes() -> bool:  # those of the preset before go with its Workspaces
+        there = await claims_of(client)
+        return (len(there - bought), len(bought - there)) == (3, 2)
+
+    await until(other_nodes)
     gone: dict[str, Any] = {"ignore_not_found": False, "wait": True, "timeout": "60s", "target": target}
     (alone := folder / "workspace.yaml").write_text(
         "{apiVersion: kaito.sh/v1beta1, kind: Workspace, metadata: {name: phis}}"
