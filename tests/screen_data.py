@@ -20,6 +20,7 @@ MODERN = {
     "preferred-ignored": "azure-gpu-provisioner",
     "of-another-workspace": "karpenter",
     "no-bfloat16": "byo",
+    "gpu-unsupported": "byo",
 }
 NODE_CASES = sorted(file.name.removesuffix(".input.yaml") for file in NODE_DATA.glob("*.input.yaml"))
 

@@ -98,7 +98,7 @@ def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
     choices = choices_on(
         wanted,
         _machines(known, options.cloud, options.target_version),
-        target=target if target in TARGETS else None,
+        target=target,
         max_nodes=options.max_nodes,
         context=options.max_model_len,
     )
@@ -232,7 +232,9 @@ def _on_nodes(
         presets, models = catalog_lookup.items_of(known, target)
         items = [*(item for item in presets if not item.local_model), *models]
     nodes = gpu_nodes(listed, holding, known=known)
-    answers = invocation.sort_for_output(placements(items, nodes, context=options.max_model_len), _placement)
+    answers = invocation.sort_for_output(
+        placements(items, nodes, context=options.max_model_len, release=target), _placement
+    )
     fitting = [answer for answer in answers if answer.fits]
     shown = answers if show_all else fitting
     if option_values.is_structured(options.output_format):

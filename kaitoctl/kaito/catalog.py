@@ -206,13 +206,6 @@ class Model(NamedTuple):
         """Whether it can be tuned."""
         return bool(self.tuning_disk)
 
-    def is_too_new_for(self, capability: tuple[int, int] | None) -> bool:
-        """Whether GPUs of a compute capability cannot compute in the format that it is started with.
-
-        Source: vLLM `vllm/platforms/cuda.py` (check_if_supports_dtype).
-        """
-        return self.vllm.get("dtype") == "bfloat16" and capability is not None and capability < (8, 0)
-
 
 class InstanceType(NamedTuple):
     """A cloud's machine type with GPUs.

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kaitoctl.kaito import catalog, node_check
+from kaitoctl.kaito import catalog, gpu_age, node_check
 from kaitoctl.kaito.api import GPU
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
 from kaitoctl.kaito.estimate import (
@@ -252,13 +252,16 @@ def choices_on(
     Args:
         wanted: what is to run.
         machines: the instance types to choose from.
-        target: the KAITO version, `v0.3`, `v0.4` or `v0.12`; None leaves versions out of it.
+        target: the release of KAITO; None leaves releases out of it.
         max_nodes: more nodes are not looked at.
         context: tokens to leave room for; counts for models only.
     """
     judged = []
+    ages = () if target is None else gpu_age.demands(wanted, target)
     for machine in machines:
-        if fault := fault_of(machine, target):
+        has = gpu_age.capability(machine.cuda_capability)
+        demand = gpu_age.too_old(ages, has)
+        if fault := fault_of(machine, target) or (demand.words(has) if demand and has else ""):
             judged.append(Choice(machine, Sizing(0, fault)))
             continue
         shape = Shape(machine.gpus, machine.gpu_memory_gib / machine.gpus)
@@ -273,7 +276,7 @@ def fault_of(machine: InstanceType, target: str | None = None) -> str:
 
     Args:
         machine: the instance type.
-        target: the KAITO version; None leaves versions out of it.
+        target: the release of KAITO; None leaves releases out of it, and so does one without a column.
     """
     if not machine.exists:
         return "the cloud has no such type"
@@ -281,7 +284,7 @@ def fault_of(machine: InstanceType, target: str | None = None) -> str:
         return f"{machine.gpu_model}: not an NVIDIA GPU"
     if machine.arch != "amd64":
         return f"{machine.arch}, and the images are for amd64"
-    if target is not None and catalog.TARGETS[target] not in machine.versions:
+    if target is not None and (column := catalog.TARGETS.get(target)) and column not in machine.versions:
         return f"KAITO {target} does not know it"
     if target == "v0.3" and machine.cloud == "aws":
         return "KAITO v0.3 admits types of Azure only"
@@ -347,7 +350,11 @@ def _main_memory_gib(node: Object | None) -> float | None:
 
 
 def placements(
-    wanted: Iterable[Preset | Model], nodes: Sequence[GpuNode], *, context: int = CONTEXT
+    wanted: Iterable[Preset | Model],
+    nodes: Sequence[GpuNode],
+    *,
+    context: int = CONTEXT,
+    release: str | None = None,
 ) -> tuple[Placement, ...]:
     """Each preset or model with the nodes that it would take, those that run first.
 
@@ -358,9 +365,10 @@ def placements(
         wanted: what could run.
         nodes: from `gpu_nodes`.
         context: tokens to leave room for; counts for models only.
+        release: of KAITO; None takes the newest that has the preset or model.
     """
     usable = [node for node in nodes if not node.faults and node.memory_gib is not None]
-    answers = [_placement(item, usable, context) for item in wanted]
+    answers = [_placement(item, usable, context, release or newest(item)) for item in wanted]
     unknown = [node.name for node in nodes if not node.faults and node.memory_gib is None]
     if unknown and not usable:
         why = f"the memory of the GPUs of {', '.join(unknown[:3])} is not known (label nvidia.com/gpu.memory)"
@@ -381,9 +389,15 @@ def _with_main_memory(answer: Placement, memory: Mapping[str, float | None]) -> 
     return replace(answer, why=f"{answer.why}; only {min(here):.3g} GiB main memory")
 
 
-def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -> Placement:
+def newest(wanted: Preset | Model) -> str:
+    """The newest generation that has a preset or model."""
+    return "v0.12" if isinstance(wanted, Model) else list(wanted.images or ("v0.4",))[-1]
+
+
+def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int, release: str) -> Placement:
+    ages, too_old = gpu_age.demands(wanted, release), ""
     by_shape: dict[Shape, list[str]] = {}
-    partly_taken = in_parts = are_old = False
+    partly_taken = in_parts = False
     for node in nodes:
         # KAITO v0.12 reads the labels, and its pods ask for all GPUs that a node has; before, tables counted.
         memory_gib = node.memory_gib if isinstance(wanted, Model) else node.catalogued_gib
@@ -394,8 +408,9 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -
         if isinstance(wanted, Model) and node.free < max(node.gpus, node.labelled if node.is_whole else 0):
             partly_taken = True
             continue
-        if isinstance(wanted, Model) and wanted.is_too_new_for(node.capability):
-            are_old = True
+        demand = gpu_age.too_old(ages, node.capability)
+        if demand is not None and node.capability is not None:
+            too_old = demand.words(node.capability)
             continue
         by_shape.setdefault(Shape(node.free, memory_gib), []).append(node.name)
     best: tuple[float, Placement] | None = None
@@ -403,8 +418,8 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int) -
     if in_parts and not partly_taken:
         what = "a node with whole GPUs, not shares or slices of them,"
     why = "" if by_shape else f"{what} must be free"
-    if are_old and not (by_shape or partly_taken or in_parts):
-        why = "bfloat16 takes GPUs of compute capability 8.0"
+    if not (by_shape or partly_taken or in_parts):
+        why = too_old or why
     nearest = math.inf
     for shape, names in by_shape.items():
         sized = sizing(wanted, shape, max_nodes=10**6, context=context)

@@ -99,8 +99,9 @@ ELSEWHERE: dict[str, str] = {
     "generation-not-observed node-claim-pending scaled-to-zero workload-paused service-misdirected "
     "no-endpoints gpus-sliced taint-of-controller",
     "says only where to look; tests/pure/test_nodes_by_code.py has the node": "custom-pod-elsewhere "
-    "expression-ignored gpu-driver-upgrade no-bfloat16 gpu-unhealthy gpus-renamed gpus-shared mig-changing "
-    "mig-failed no-label-selects no-room node-problem other-platform selector-not-understood",
+    "expression-ignored gpu-driver-upgrade gpu-unsupported no-bfloat16 gpu-unhealthy gpus-renamed "
+    "gpus-shared mig-changing mig-failed no-label-selects no-room node-problem other-platform "
+    "selector-not-understood",
     "says only where to look; tests/pure/test_diagnosis.py has the cause": "controller-not-running "
     "controller-silent finalizer-holds-deletion name-conflict workspace-invalid controller-says "
     "node-claim-failed no-node-provisioner device-plugin-missing pods-refused unschedulable "

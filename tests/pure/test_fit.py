@@ -163,6 +163,8 @@ def test_every_instance_type_that_is_left_out_says_why() -> None:
         ("Standard_NC12s_v3", "v0.12", "KAITO v0.12 does not know it"),
         ("Standard_NC4_A2", "v0.4", "KAITO v0.4 does not know it"),
         ("g5.xlarge", "v0.3", "Azure only"),
+        ("p2.8xlarge", "v0.4", "compute capability 3.7"),
+        ("Standard_NV24", "v0.4", "compute capability 5.2"),
     ],
 )
 def test_what_no_preset_can_use_is_left_out_with_its_reason(

@@ -235,31 +235,60 @@ def test_pods_on_a_slice_tolerate_its_taint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "level"),
+    ("labels", "code"),
     [
-        ({"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "5"}, "fail"),
-        ({"nvidia.com/cuda.compute.major": "7"}, "fail"),
+        ({"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "5"}, "no-bfloat16"),
+        ({"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "0"}, "gpu-unsupported"),
+        ({"nvidia.com/cuda.compute.major": "7"}, "gpu-unsupported"),
         ({"nvidia.com/gpu.compute.major": "8", "nvidia.com/gpu.compute.minor": "0"}, ""),
-        ({"nvidia.com/gpu.family": "turing"}, "fail"),
+        ({"nvidia.com/gpu.family": "turing"}, "no-bfloat16"),
+        ({"nvidia.com/gpu.family": "volta"}, "gpu-unsupported"),
         ({"nvidia.com/gpu.family": "ampere"}, ""),
         ({"node.kubernetes.io/instance-type": A100}, ""),
+        ({"node.kubernetes.io/instance-type": "Standard_NC6s_v3"}, "gpu-unsupported"),
+        ({"node.kubernetes.io/instance-type": "g4dn.xlarge"}, "no-bfloat16"),
         ({"nvidia.com/gpu.compute.major": "junk"}, ""),
         ({}, ""),
     ],
 )
-def test_gpus_that_cannot_compute_in_bfloat16_will_not_do(labels: dict[str, str], level: str) -> None:
+def test_gpus_that_are_too_old_for_the_server_will_not_do(labels: dict[str, str], code: str) -> None:
     one = node()
     one["metadata"]["labels"].pop("node.kubernetes.io/instance-type")
     one["metadata"]["labels"].update(labels)
     configured = workspace()
     configured["inference"]["config"] = "may-say-float16"
+    level = "warn" if code == "no-bfloat16" else "fail"
+    quantized = code and "gpu-unsupported"  # its format takes 8.0, whatever it computes in
     for ws, expected in (
-        (workspace(), level),
-        (configured, level and "warn"),
-        (workspace("gpt-oss-20b"), ""),
+        (workspace(), (code, "fail")),
+        (configured, (code, level)),  # no ConfigMap brings programs
+        (workspace("gpt-oss-20b"), (quantized, "fail")),
     ):
-        said = [item.level for item in judged(ws, [one]).nodes[0].findings if item.code == "no-bfloat16"]
-        assert said == ([expected] if expected else [])
+        found = judged(ws, [one]).nodes[0].findings
+        said = [(item.code, item.level) for item in found if item.code in ("no-bfloat16", "gpu-unsupported")]
+        assert said == ([expected] if expected[0] else [])
+
+
+@pytest.mark.parametrize(
+    ("target", "annotations", "capability", "does"),
+    [
+        ("v0.4", {}, "5.2", False),  # M60: vLLM is the default there
+        ("v0.4", {}, "7.0", True),
+        ("v0.4", {"kaito.sh/runtime": "transformers"}, "5.2", True),
+        ("v0.3", {}, "5.2", True),
+        ("v0.3", {}, "3.7", False),  # K80
+        ("kaitoctl", {}, "5.2", True),  # ours serves presets with transformers
+        ("kaitoctl", {"kaito.sh/runtime": "vllm"}, "5.2", False),
+    ],
+)
+def test_presets_take_gpus_that_their_server_is_built_for(
+    target: str, annotations: dict[str, str], capability: str, does: bool
+) -> None:
+    major, _, minor = capability.partition(".")
+    one = node(**{"compute.major": major, "compute.minor": minor})
+    ws = workspace("falcon-7b", metadata={"annotations": annotations})
+    found = node_check.verdict(ws, [one], rules=Rules(target)).nodes[0].findings
+    assert ("gpu-unsupported" not in {item.code for item in found}) is does
 
 
 def test_a_selector_without_labels_means_all_of_your_own_nodes() -> None:

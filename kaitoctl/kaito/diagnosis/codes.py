@@ -561,7 +561,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "image is available for execution on the device`",
             "Number formats and programs belong to generations of GPUs: bfloat16 needs compute capability "
             "8.0 (A100, A10), FP8 8.9 (L4, H100); V100 has 7.0 and T4 7.5. An image may also lack programs "
-            "for a GPU that is newer than it.",
+            "for a GPU that is newer or older than those it is built for: vLLM in KAITO v0.4 to v0.10 begins "
+            "with 7.0, since v0.11 with 7.5.",
             "Ask for another format (dtype: float16), take a model with another quantization, or take a "
             "newer GPU.",
         ),

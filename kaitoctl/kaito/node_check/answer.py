@@ -51,7 +51,7 @@ OWN_RULES = Rules()
 _UNSEEN_BY_SCHEDULER = frozenset(
     {
         "instance-type-differs", "gpus-shared", "gpus-sliced", "gpu-memory-too-small", "no-bfloat16",
-        "mig-changing", "mig-failed", "gpu-driver-upgrade",
+        "gpu-unsupported", "mig-changing", "mig-failed", "gpu-driver-upgrade",
     }
 )  # fmt: skip
 

@@ -200,8 +200,15 @@ CODES: Mapping[str, str] = MappingProxyType(
             "model would fail while it loads, with CUDA out of memory. Seven per cent less than the "
             "figure is let pass, for drivers report a little less than the maker's round number."
         ),
+        "gpu-unsupported": (
+            "The server's programs are built for newer GPUs, and end with no kernel image is available: "
+            "vLLM takes compute capability 7.0 (V100) in KAITO v0.4 to v0.10 and 7.5 (T4) since v0.11; "
+            "weights in mxfp4 take 8.0 (A10, A100, L4, H100). No release serves with vLLM on K80 (3.7), M60 "
+            "(5.2) or P100 (6.0). The capability is that of the labels nvidia.com/gpu.compute.major and "
+            ".minor, or the catalogue's. No setting helps; choose a node with newer GPUs."
+        ),
         "no-bfloat16": (
-            "vLLM refuses to start in bfloat16 on GPUs below compute capability 8.0 (V100, T4 and older), "
+            "vLLM refuses to start in bfloat16 on GPUs below compute capability 8.0 (T4 and older), "
             "and KAITO v0.12 starts most models in it. The capability is that of the labels "
             "nvidia.com/gpu.compute.major and .minor, or the catalogue's. Choose a node with newer GPUs "
             "(A10, A100, L4, H100), or set dtype: float16 in the ConfigMap that inference.config names; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, kubectl_hints
+from kaitoctl.kaito import api, gpu_age, kubectl_hints
 from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.node_check import sharing
 from kaitoctl.kaito.node_check.answer import Finding, Gpus, plural
@@ -80,16 +80,19 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
 
 
 def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
-    """GPUs that cannot compute in the format that the model's server is started with."""
+    """GPUs that the server has no programs for, or that cannot compute in the format it is started with."""
     has = capability_of(node)
-    if need.model is None or has is None or not need.model.is_too_new_for(has):
+    demand = gpu_age.too_old(need.ages, has)
+    if demand is None or has is None:
         return None
-    message = (
-        f"compute capability {has[0]}.{has[1]}, and {need.model.name} computes in bfloat16, which takes 8.0"
-    )
+    if demand.code == gpu_age.UNSUPPORTED:
+        hint = "choose a node with newer GPUs"
+        return Finding(demand.code, "fail", demand.words(has), hint, stage="model")
     hint = "choose a node with newer GPUs, or set dtype: float16 in the ConfigMap of inference.config"
     # A ConfigMap may have said so already; nobody knows from here.
-    return Finding("no-bfloat16", "warn" if need.is_configured else "fail", message, hint, stage="model")
+    return Finding(
+        demand.code, "warn" if need.is_configured else "fail", demand.words(has), hint, stage="model"
+    )
 
 
 def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:

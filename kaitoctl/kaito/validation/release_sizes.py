@@ -30,10 +30,18 @@ def catalog_of(rows: Iterable[Mapping[str, Any]], source: str, known: Catalog) -
             distributed=row["distributed"],
             overhead=0,
             one_gpu=row.get("one_gpu", False),
+            vllm=_flags(written, row),
             note="",
             source=source,
         )
     return replace(known, own_models=MappingProxyType({**sized, **known.own_models}))
+
+
+def _flags(written: Model, row: Mapping[str, Any]) -> Mapping[str, str]:
+    """Those of v0.12 with the format that the release starts it in: most of today's bfloat16 were float16."""
+    if written.vllm.get("dtype") != "bfloat16":
+        return written.vllm
+    return {**written.vllm, "dtype": row.get("dtype", "float16")}
 
 
 def _gone(row: Mapping[str, Any]) -> Model:

@@ -446,4 +446,4 @@ def presets_of(name: str) -> Mapping[str, ReleasePreset]:
 
 
 _FIELDS = {"download": "is_downloaded", "gated": "is_gated"}
-_SIZES = ("no_lora", "bytes_per_token", "disk", "one_gpu")
+_SIZES = ("no_lora", "bytes_per_token", "disk", "one_gpu", "dtype")

@@ -1,0 +1,85 @@
+"""Which GPUs are too old for the server of a release. The figures are those of vLLM's own builds."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaitoctl.kaito import catalog, fit, gpu_age
+from kaitoctl.kaito.catalog import Model, Preset
+from kaitoctl.kaito.validation import releases
+
+
+def wanted(name: str, release: str) -> Preset | Model:
+    if release in ("v0.3", "v0.4", "v0.4.6"):
+        found: Preset | Model | None = catalog.SHIPPED.preset(name)
+    else:
+        found = releases.as_of(release, catalog.SHIPPED).model(name)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "release", "runtime", "least"),
+    [
+        # The guide's model on the guide's V100, and everywhere that it is served.
+        ("falcon-7b", "v0.3", "", (5, 0)),
+        ("falcon-7b", "v0.4", "", (7, 0)),
+        ("falcon-7b", "v0.4", "transformers", (5, 0)),
+        ("falcon-7b", "v0.4.6", "", (7, 0)),
+        ("falcon-7b", "v0.7", "", (7, 0)),
+        ("falcon-7b", "v0.9.4", "transformers", (7, 0)),
+        # float16 up to v0.9, where KAITO says so for old GPUs in v0.10 and v0.11, and never in v0.12.
+        ("phi-4", "v0.7", "", (7, 0)),
+        ("phi-4", "v0.9.4", "", (7, 0)),
+        ("phi-4", "v0.10.0", "", (7, 0)),
+        ("phi-4", "v0.11.0", "", (7, 5)),
+        ("phi-4", "v0.12", "", (8, 0)),
+        ("phi-4", "v0.12", "transformers", (7, 5)),
+        ("gemma-3-4b-instruct", "v0.9", "", (8, 0)),
+        ("gemma-3-4b-instruct", "v0.10", "", (7, 0)),
+        # Without a format on the command line, the format of the weights decides.
+        ("gpt-oss-20b", "v0.12", "", (8, 0)),
+        ("qwen/qwen3-8b-awq", "v0.12", "", (7, 5)),
+        ("mistral-large-3-675b-instruct", "v0.12", "", (7, 5)),
+    ],
+)
+def test_what_a_release_takes(name: str, release: str, runtime: str, least: tuple[int, int]) -> None:
+    asked = gpu_age.demands(wanted(name, release), release, runtime=runtime)
+    assert max(demand.least for demand in asked) == least
+    assert gpu_age.too_old(asked, least) is None
+    older = gpu_age.too_old(asked, (least[0], least[1] - 1) if least[1] else (least[0] - 1, 9))
+    assert older is not None and f"{least[0]}.{least[1]}" in older.words((1, 0))
+
+
+def test_nobody_is_turned_away_unseen() -> None:
+    assert gpu_age.too_old(gpu_age.demands(wanted("phi-4", "v0.12"), "v0.12"), None) is None
+    assert gpu_age.demands(catalog.presets()["falcon-7b"]._replace(local_model="tiny"), "v0.4") == ()
+
+
+def test_every_nvidia_type_says_its_capability() -> None:
+    for machine in catalog.instance_types().values():
+        is_nvidia = machine.gpu_model.startswith("NVIDIA ")
+        assert (gpu_age.capability(machine.cuda_capability) is not None) is is_nvidia, machine.name
+
+
+@pytest.mark.parametrize("release", ["v0.3", "v0.4", "v0.7.0", "v0.9", "v0.11.0", "v0.12"])
+def test_no_type_is_offered_that_the_server_does_not_run_on(release: str) -> None:
+    items: list[Preset | Model] = list(catalog.presets().values())
+    if release not in ("v0.3", "v0.4"):
+        items = list(releases.as_of(release, catalog.SHIPPED).models.values())
+    floor = {"v0.3": (5, 0), "v0.4": (5, 0), "v0.11.0": (7, 5), "v0.12": (7, 5)}.get(release, (7, 0))
+    for item in items:
+        for choice in fit.choices_on(item, catalog.instance_types().values(), target=release):
+            has = gpu_age.capability(choice.instance_type.cuda_capability)
+            if choice.sizing.fits:
+                assert has is not None and has >= floor, (item.name, choice.instance_type.name)
+
+
+def test_nodes_of_old_gpus_are_not_taken() -> None:
+    old = fit.GpuNode("old", "", 1, 1, 16.0, 16.0, capability=(5, 2))
+    new = fit.GpuNode("new", "", 1, 1, 80.0, 80.0, capability=(8, 0))
+    falcon = catalog.presets()["falcon-7b"]
+    (found,) = fit.placements([falcon], [old])
+    assert not found.fits and "compute capability 5.2, and vLLM in KAITO v0.4 takes 7.0" in found.why
+    assert fit.placements([falcon], [old, new])[0].nodes == ("new",)
+    assert fit.placements([falcon], [old], release="v0.3")[0].nodes == ("old",)
