@@ -52,7 +52,8 @@ class Check(NodeCheck):
         str | None,
         typer.Option(
             "--target-version",
-            help="Choose nodes as kaitoctl or any release of KAITO (default: the cluster's; v0.4 offline).",
+            help="Choose nodes as kaitoctl or any release of KAITO (default: the cluster's; offline v0.4 for "
+            "v1alpha1, v0.12 for v1beta1).",
             metavar="VERSION",
             autocompletion=complete.of("v0.3", "v0.4", "v0.12", "kaitoctl"),
         ),

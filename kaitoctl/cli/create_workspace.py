@@ -96,7 +96,7 @@ class NewWorkspace(WorkspaceOptions):
         typer.Option(
             "--api-version",
             help="v1alpha1 or v1beta1 (default: the newest that the cluster serves and that means the same; "
-            "v1alpha1 with --dry-run=client).",
+            "with --dry-run=client by the preset).",
             metavar="VERSION",
             autocompletion=complete.of("v1alpha1", "v1beta1"),
         ),

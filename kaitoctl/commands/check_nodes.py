@@ -48,7 +48,7 @@ def check_nodes(
         The exit code: 0 for enough nodes, else 1.
     """
     known = read(catalog_file)
-    version = _require_known_values(check, target, is_offline=lists.nodes is not None)
+    version = _require_known_values(check, target)
     _require_sense(name, described, lists, check)
     workspace: Object | None = None
     beside: list[Object] = []
@@ -67,7 +67,7 @@ def check_nodes(
         from kaitoctl.kaito.validation import release_detection, releases
 
         assert workspace is not None
-        choice = release_detection.node_rules_of(version or "v0.4", workspace)
+        choice = release_detection.node_rules_of(version, workspace)
         sized = releases.as_of(version, known)
         rules = node_check.rules_for(workspace, choice, check.node_provisioner or "", known=sized)
         if dig(workspace, "inference", "config"):
@@ -75,7 +75,7 @@ def check_nodes(
 
             rules = replace(rules, context=context_in_file(workspace, config_maps, rules))
         verdict = verdict_from_lists(workspace, beside, rules, lists)
-        verdict = with_its_preset(workspace, verdict, validation.Setting(version or "v0.4", catalog=known))
+        verdict = with_its_preset(workspace, verdict, validation.Setting(version, catalog=known))
     else:
         from kaitoctl.commands.check_nodes_on_cluster import verdict_on_cluster
 
@@ -84,16 +84,16 @@ def check_nodes(
     return _answer(workspace, verdict, check, NO_FLAGS if lists.nodes is not None else target.flags)
 
 
-def _require_known_values(check: NodeCheck, target: Target, *, is_offline: bool) -> str | None:
-    """The version whose choice counts, None for that of the cluster, once all values are known ones.
+def _require_known_values(check: NodeCheck, target: Target) -> str | None:
+    """The version whose choice counts, None for that of the cluster or file, once all values are known ones.
 
     Raises:
         InputError: a value is none of those that the option takes.
     """
     option_values.output_format(check.output_format, _OUTPUTS)
     version = check.target_version
-    if version is None and (target.sandbox or is_offline):
-        version = "kaitoctl" if target.sandbox else "v0.4"
+    if version is None and target.sandbox:
+        version = "kaitoctl"
     if version is not None:
         from kaitoctl.commands.target_release import target_option  # most name no release
 

@@ -25,8 +25,8 @@ def from_flags(described: DescribedWorkspace, catalog: Catalog) -> Object:
         InputError: its preset is unknown, or a flag is not what it should be.
     """
     preset = described.preset
-    if preset and catalog.preset(preset) is None:
-        near = close_matches(preset, catalog.presets)
+    if preset and "/" not in preset and catalog.preset(preset) is None and catalog.model(preset) is None:
+        near = close_matches(preset, [*catalog.presets, *catalog.model_names()])
         hint = f"did you mean {' or '.join(near)}?" if near else "kaitoctl models lists them"
         raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
     resource: Object = {
@@ -40,7 +40,19 @@ def from_flags(described: DescribedWorkspace, catalog: Catalog) -> Object:
     made["resource"] = resource
     if preset:
         made["inference"] = {"preset": {"name": preset}}
+        made["apiVersion"] = _version_of(described, preset, catalog)
     return _validate(made, "the flags", catalog)
+
+
+def _version_of(described: DescribedWorkspace, preset: str, catalog: Catalog) -> str:
+    """The version in which it would be written: it says whose rules count where no release does.
+
+    A name that both generations have means today's model, unless nodes are preferred, which v0.12 ignores.
+    """
+    is_new = "/" in preset or catalog.model(preset) is not None
+    is_old = catalog.preset(preset) is not None
+    kind = api.WORKSPACE if not is_new or (is_old and described.preferred_node) else api.WORKSPACE_V1BETA1
+    return kind.api_version
 
 
 class FromFile(NamedTuple):

@@ -47,6 +47,8 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
 
         user_template.insist_on_options(given, text)
     if how.dry_run == "client":
+        if not given.api_version and not setting.target:
+            rendering.say_for_which_kaito(workspace, setting)
         judge(workspace, setting)
         show(workspace, how.output, "created (client dry run)")
         return
@@ -173,22 +175,36 @@ class _Rendering:
         _insist_on_name(made, self.request.name, self.namespace)
         return _with_mirror(made, self.given.registry)
 
+    def say_for_which_kaito(self, made: Object, setting: Setting) -> None:
+        """Say for which KAITO a manifest is written, where its preset does not tell and nobody was asked."""
+        if self.known.preset(self.request.preset) is None or self.known.is_local(self.request.preset):
+            return
+        version, reason = self._chosen((), setting)
+        kaito = setting.target_of(made)
+        if reason:
+            output.step(f"writing {version}, judged as KAITO {kaito}: {reason}")
+        else:
+            output.step(f"writing {version}, judged as KAITO {kaito}; --target-version chooses another")
+
     def _version(self, served: Sequence[str], setting: Setting) -> str:
-        """The version to render for; says why when that is not the newest one."""
+        """The version to render for; says why when that is not the newest one that is served."""
         if self.given.api_version is not None:
             return self.given.api_version
+        version, reason = self._chosen(served, setting)
+        if reason and served:
+            output.step(f"writing {version}: {reason}")
+        return version
+
+    def _chosen(self, served: Sequence[str], setting: Setting) -> tuple[str, str]:
         texts = ("preset", "instance_type", "private_image")
         said = {key: self.extra[key] for key in texts if isinstance(self.extra.get(key), str)}
-        version, reason = convert.choose_version(
+        return convert.choose_version(
             replace(self.request, **said),
             served,
             known=self.known,
             release=nearest(setting.target or ""),
             byo=bool(setting.byo) or setting.provisioner == "byo",
         )
-        if reason:
-            output.step(f"writing {version}: {reason}")
-        return version
 
 
 def _rendering(name: str, given: WorkspaceOptions, known: Catalog, target: Target) -> _Rendering:

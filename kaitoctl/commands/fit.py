@@ -89,8 +89,8 @@ def fit(
 
 
 def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
-    # An alias means a preset and a model; `create workspace` without a cluster makes the preset's.
-    wanted = catalog_lookup.look_up(known, name, options.target_version)[0]
+    # An alias means a preset and a model; `create workspace` without a cluster makes the model's, too.
+    wanted = catalog_lookup.look_up(known, name, options.target_version)[-1]
     if isinstance(wanted, Preset) and wanted.local_model:
         _on_this_machine(wanted, options)
         return

@@ -322,11 +322,11 @@ def choose_version(
     reason = _why_not_v1beta1(request, known, release, byo=byo)
     alpha, beta = VERSIONS
     if not served:
-        # The guide's version, unless it cannot name the model, as no id at Hugging Face.
-        is_new = known.preset(request.preset) is None and (
-            known.model(request.preset) is not None or "/" in request.preset
-        )
-        return (beta if is_new else alpha), ""
+        # The guide's version for the guide's presets; today's for what today's KAITO has, by whatever name.
+        if known.model(request.preset) is None and "/" not in request.preset:
+            return alpha, reason if known.preset(request.preset) else ""
+        is_old_too = known.preset(request.preset) is not None
+        return (alpha, reason) if is_old_too and reason else (beta, "")
     if reason and alpha in served:
         return alpha, reason if beta in served else ""
     return (beta if beta in served else alpha), ""

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from kaitoctl.kaito.catalog import Model, Preset
 
 Capability = tuple[int, int]
-"""Major and minor: `(8, 0)`."""
+"""Major and minor: `(8, 0)`. Nothing here takes more than that."""
 
 UNSUPPORTED, NO_BFLOAT16 = "gpu-unsupported", "no-bfloat16"
 

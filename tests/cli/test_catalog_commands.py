@@ -254,7 +254,14 @@ def test_a_value_that_the_template_does_not_read_is_refused_however_it_is_given(
 
 
 def test_create_renders_the_api_version_that_is_asked_for(offline: Shell) -> None:
-    assert json.loads(offline.kaitoctl(*PHI).stdout)["apiVersion"] == "kaito.sh/v1alpha1"
+    done = offline.kaitoctl(*PHI)
+    assert json.loads(done.stdout)["apiVersion"] == "kaito.sh/v1beta1"
+    assert "writing v1beta1, judged as KAITO v0.12; --target-version chooses another" in done.stderr
+    older = json.loads(offline.kaitoctl(*PHI, "--target-version", "v0.4").stdout)
+    assert older["apiVersion"] == "kaito.sh/v1alpha1"
+    done = offline.kaitoctl(*CREATE, "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3")
+    assert json.loads(done.stdout)["apiVersion"] == "kaito.sh/v1alpha1"
+    assert "judged as KAITO v0.4: falcon-7b is a preset of KAITO up to v0.10" in done.stderr
     beta = json.loads(offline.kaitoctl(*PHI, "--api-version", "v1beta1").stdout)
     assert beta["apiVersion"] == "kaito.sh/v1beta1" and "count" not in beta["resource"]
 

@@ -572,3 +572,57 @@ def test_a_preset_that_the_judged_release_lacks_or_cannot_size_is_not_called_eno
     assert found["enough"] is not bool(key)
     assert {name for name in ("refusal", "unsized") if name in found} == ({key} if key else set())
     assert not key or preset in found[key] or "crashes" in found[key]
+
+
+MODERN = {
+    "metadata": {
+        "name": "gpu-a",
+        "labels": {
+            "apps": "phi",
+            "nvidia.com/gpu.count": "1",
+            "nvidia.com/gpu.product": "NVIDIA-A100-80GB-PCIe",
+            "nvidia.com/gpu.memory": "81920",
+        },
+    },
+    "status": {
+        "capacity": {"nvidia.com/gpu": "1"},
+        "allocatable": {"nvidia.com/gpu": "1", "pods": "110"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "by", "code"),
+    [
+        ("phi-4", "KAITO v0.12 would choose (byo)", 0),
+        ("Phi-4", "KAITO v0.12 would choose (byo)", 0),
+        ("microsoft/phi-4", "KAITO v0.12 would choose (byo)", 0),
+        ("org/unheard-of", "KAITO v0.12 would choose (byo)", 1),
+        ("llama-3.3-70b-instruct", "KAITO v0.12 would choose (byo)", 1),
+        ("falcon-7b", "KAITO v0.4 would choose", 1),
+    ],
+)
+def test_offline_a_preset_is_judged_by_a_release_that_has_it(
+    offline: Shell, preset: str, by: str, code: int
+) -> None:
+    (offline.home / "nodes.json").write_text(json.dumps({"kind": "NodeList", "items": [MODERN]}))
+    (offline.home / "pods.json").write_text(json.dumps({"kind": "PodList", "items": []}))
+    lists = ["--nodes", "nodes.json", "--pods", "pods.json"]
+    flags = ["--preset", preset, "--label", "apps=phi"]
+    assert by in offline.kaitoctl("check-nodes", *flags, *lists, code=code).stdout
+    made = {
+        "apiVersion": "kaito.sh/v1alpha1" if preset == "falcon-7b" else "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+        "resource": {"labelSelector": {"matchLabels": {"apps": "phi"}}},
+        "inference": {"preset": {"name": preset}},
+    }
+    (offline.home / "w.json").write_text(json.dumps(made))
+    assert by in offline.kaitoctl("check-nodes", "-f", "w.json", *lists, code=code).stdout
+
+
+def test_a_preset_of_no_release_is_not_looked_for_on_nodes(offline: Shell) -> None:
+    (offline.home / "nodes.json").write_text(json.dumps({"kind": "NodeList", "items": [MODERN]}))
+    done = offline.kaitoctl("check-nodes", "--preset", "phi4", "--nodes", "nodes.json", code=2)
+    assert "did you mean phi-4" in done.stderr

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import api, convert, validation
+from kaitoctl.kaito import api, catalog, convert, validation
 from kaitoctl.kaito.convert import Remark
 from kaitoctl.kaito.manifest import WorkspaceRequest
 from kaitoctl.kaito.validation.releases import nearest
@@ -234,11 +234,25 @@ def test_nodes_of_ones_own_need_no_instance_type() -> None:
 
 
 def test_without_a_cluster_it_is_the_guides_version_unless_the_model_is_newer() -> None:
-    assert convert.choose_version(request(), []) == ("v1alpha1", "")
     assert convert.choose_version(request(preset="no-such"), []) == ("v1alpha1", "")
+    version, why = convert.choose_version(request(preset="falcon-7b"), [])
+    assert version == "v1alpha1" and "up to v0.10" in why
     assert convert.choose_version(request(preset="phi-4"), []) == ("v1beta1", "")
     assert convert.choose_version(request(preset="Qwen/Qwen3.5-2B"), []) == ("v1beta1", "")
     assert convert.choose_version(request(preset="org/unheard-of"), []) == ("v1beta1", "")
+
+
+@pytest.mark.parametrize("name", sorted(set(catalog.presets()) & set(catalog.SHIPPED.model_names())))
+def test_a_name_of_both_generations_means_todays_model_unless_only_v1alpha1_means_it(name: str) -> None:
+    assert convert.choose_version(request(preset=name), []) == ("v1beta1", "")
+    for fields in (
+        {"preferred_nodes": ("n",)},
+        {"instance_type": "Standard_NC12s_v3"},
+        {"instance_type": None},
+    ):
+        version, why = convert.choose_version(request(preset=name, **fields), [])
+        assert version == "v1alpha1" and why
+    assert convert.choose_version(request(preset=name, instance_type=None), [], byo=True) == ("v1beta1", "")
 
 
 @pytest.mark.parametrize("answer", [{}, {"versions": None}, {"versions": [1, {"version": "v9"}]}])

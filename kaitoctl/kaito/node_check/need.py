@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from kaitoctl.kaito import api, gpu_age
+from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
 from kaitoctl.kaito.node_check.answer import OWN_RULES, Rules
 from kaitoctl.kaito.node_check.facts import (
@@ -279,7 +279,7 @@ class Need:
         slice: the resource of the MIG slice that its pods ask for instead of GPUs; empty for none.
         parts: how many of a node's GPUs they ask for where the Workspace says so, else 0.
         is_configured: whether a ConfigMap may change the server's flags.
-        ages: what its server takes of GPUs.
+        runtime: the server that it asks for, empty for the default.
     """
 
     rules: Rules
@@ -299,7 +299,7 @@ class Need:
     slice: str = ""
     parts: int = 0
     is_configured: bool = False
-    ages: tuple[gpu_age.Demand, ...] = ()
+    runtime: str = ""
 
     @property
     def tolerations(self) -> tuple[Object, ...]:
@@ -366,9 +366,10 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         (str(metadata.get("namespace") or "default"), str(metadata.get("name") or "")),
         custom_pod(workspace),
         bool(below(workspace, "tuning")),
+        runtime=str(below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME) or ""),
     )
     if not rules.is_modern:
-        return replace(need, ages=_ages(workspace, need.preset, rules))
+        return need
     from kaitoctl.kaito.node_check import by_size  # most are judged by other rules
 
     hardware, model = by_size.hardware_of(workspace, rules, nodes), by_size.model_of(workspace, rules)
@@ -389,18 +390,7 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         slice=slice_asked,
         parts=parts,
         is_configured=bool(below(workspace, "inference", "config")),
-        ages=_ages(workspace, model, rules),
     )
-
-
-def _ages(workspace: Object, wanted: Preset | Model | None, rules: Rules) -> tuple[gpu_age.Demand, ...]:
-    """What the server takes of GPUs. Our controller makes most models as v0.12, whatever presets need."""
-    is_own = rules.target == "kaitoctl"
-    if wanted is None or (is_own and rules.catalog.model(wanted.name)):
-        return ()
-    asked = below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME)
-    runtime = str(asked or ("transformers" if is_own or below(workspace, "tuning") else ""))
-    return gpu_age.demands(wanted, "v0.4" if is_own else rules.target, runtime=runtime)
 
 
 def judging_key(workspace: Object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito import api, gpu_age, kubectl_hints
+from kaitoctl.kaito import api, kubectl_hints
 from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.node_check import sharing
 from kaitoctl.kaito.node_check.answer import Finding, Gpus, plural
@@ -81,9 +81,20 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
 
 def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
     """GPUs that the server has no programs for, or that cannot compute in the format it is started with."""
-    has = capability_of(node)
-    demand = gpu_age.too_old(need.ages, has)
-    if demand is None or has is None:
+    wanted = need.model or need.preset
+    if wanted is None or (has := capability_of(node)) is None or has >= ((8, 0) if need.model else (7, 0)):
+        return None
+    from kaitoctl.kaito import gpu_age  # most GPUs are younger
+
+    is_own = need.rules.target == "kaitoctl"
+    if need.rules.is_modern and need.model is None:
+        return None
+    if is_own and need.rules.catalog.model(wanted.name):
+        return None  # made as v0.12, whatever the preset of this name needs
+    runtime = need.runtime or ("transformers" if is_own or need.is_tuning else "")
+    asked = gpu_age.demands(wanted, "v0.4" if is_own else need.rules.target, runtime=runtime)
+    demand = gpu_age.too_old(asked, has)
+    if demand is None:
         return None
     if demand.code == gpu_age.UNSUPPORTED:
         hint = "choose a node with newer GPUs"
