@@ -221,6 +221,15 @@ async def workspace_kind(client: Client) -> Kind:
         if error.status not in REFUSED:
             raise
         return api.WORKSPACE  # it will not say; asking for Workspaces will tell
+    return newest_kind(answer)
+
+
+def newest_kind(answer: Object) -> Kind:
+    """Workspaces in the newest version that we know of those in an API server's answer to `/apis/kaito.sh`.
+
+    Raises:
+        ApiError: there is none.
+    """
     if (kind := api.newest(api.served_versions(answer))) is not None:
         return kind
     names = ", ".join(str(item.get("version")) for item in answer.get("versions") or ())

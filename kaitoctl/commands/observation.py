@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from kaitoctl.commands.cluster import REFUSED, workspace_kind
+from kaitoctl.commands.cluster import REFUSED, newest_kind, workspace_kind
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import (
     NODE_CLAIM,
     Kind,
+    Object,
+    dig,
 )
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.informer import Informer
@@ -110,8 +112,12 @@ async def served_kinds(client: Client, *, insists: bool) -> tuple[Kind, list[Kin
         client: the cluster.
         insists: whether a failing server is an error; whoever follows waits until it recovers.
     """
-    asking = _optional(client, Request("GET", f"/apis/{NODE_CLAIM.group}"), insists=insists)
-    kind, answer = await asyncio.gather(workspace_kind(client), asking)
+    groups = await _groups(client)
+    if groups is not None and api.GROUP in groups:
+        kind, answer = newest_kind(groups[api.GROUP]), groups.get(NODE_CLAIM.group)
+    else:
+        asking = _optional(client, Request("GET", f"/apis/{NODE_CLAIM.group}"), insists=insists)
+        kind, answer = await asyncio.gather(workspace_kind(client), asking)
     versions = {str(item.get("version")) for item in (answer or {}).get("versions") or ()}
     claims = [replace(NODE_CLAIM, version=version) for version in ("v1", "v1beta1") if version in versions][
         :1
@@ -119,6 +125,16 @@ async def served_kinds(client: Client, *, insists: bool) -> tuple[Kind, list[Kin
     if api.MACHINE.version in versions:
         claims.append(api.MACHINE)
     return kind, claims or [NODE_CLAIM]
+
+
+async def _groups(client: Client) -> dict[str, Object] | None:
+    """The API groups by name, in one answer; None where the server does not say and is asked for each."""
+    try:
+        answer = await client.send(Request("GET", "/apis"))
+    except ApiError:
+        return None
+    found = answer.get("groups") if isinstance(answer, dict) else None
+    return {str(dig(one, "name")): one for one in found} if isinstance(found, list) else None
 
 
 async def _optional(client: Client, asked: Request, *, insists: bool) -> Any:

@@ -55,9 +55,8 @@ async def show_list(target: Target, which: Which, output_format: str) -> None:
         sets: list[Object] = []
         roles: list[Object] = []
         if missing or not (which.names or which.labels):
-            sets = await listed_sets(client, picked)
-            # Where there are Workspaces and no sets there is none of these: its controller makes two at once.
-            roles = await listed_roles(client, picked) if sets or missing or not rows else []
+            # One may stand without sets, as where KAITO's gate for it is off.
+            sets, roles = await asyncio.gather(listed_sets(client, picked), listed_roles(client, picked))
         if which.names:
             sets = [one for one in sets if key_of(one).name in missing]
             missing -= {key_of(one).name for one in sets}

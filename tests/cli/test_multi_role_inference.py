@@ -118,15 +118,28 @@ def test_a_list_has_it_with_its_parts(shell: Shell, roles: None) -> None:
 
 
 def test_one_of_which_nothing_else_exists_is_listed(shell: Shell) -> None:
-    """As where its controller is off, which is KAITO's default."""
+    """As where its controller is off, which is KAITO's default: also beside Workspaces of others."""
     shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "roles-alone"}})
     shell.apply({**ROLES, "metadata": {"name": "alone", "namespace": "roles-alone"}})
-    (row,) = [
-        line
-        for line in shell.kaitoctl("status", "-n", "roles-alone").stdout.splitlines()
-        if line.startswith("alone ")
-    ]
-    assert row.split()[1:4] == ["Progressing", "-", "-"]
+
+    def rows() -> list[list[str]]:
+        listed = shell.kaitoctl("status", "-n", "roles-alone").stdout
+        return [line.split() for line in listed.splitlines() if line.startswith(("alone ", "beside "))]
+
+    assert [row[:4] for row in rows()] == [["alone", "Progressing", "-", "-"]]
+    shell.apply(
+        {
+            "apiVersion": "kaito.sh/v1beta1",
+            "kind": "Workspace",
+            "metadata": {"name": "beside", "namespace": "roles-alone"},
+            "resource": {
+                "instanceType": "Standard_NC24ads_A100_v4",
+                "labelSelector": {"matchLabels": {"a": "b"}},
+            },
+            "inference": {"preset": {"name": "phi-4"}},
+        }
+    )
+    assert [row[0] for row in rows()] == ["alone", "beside"]
     for name in ("mri/alone", "multiroleinference.kaito.sh/alone"):
         assert "alone" in shell.kaitoctl("status", name, "-n", "roles-alone").stdout
     shell.kubectl("delete", "namespace", "roles-alone", "--wait=false")
