@@ -122,6 +122,19 @@ def span(found: list[str]) -> str:
     return f"{found[0]} to {found[-1]}" if len(found) > 1 else "".join(found)
 
 
+def served_types(machine: InstanceType, known: Catalog) -> str:
+    """The releases whose own tables have an instance type, such as `v0.3, v0.9 to v0.12`: some come back."""
+    if machine.name in known.own_instance_types or machine.cloud not in CLOUDS[:2]:
+        return ",".join(machine.versions)  # of Azure Arc the catalog has what there is
+    rows: list[list[str]] = [[]]
+    for release in releases.IN_ORDER:
+        if releases.gpu_type(release, machine.name, machine.cloud, known) is not None:
+            rows[-1].append(release.table if release.read else release.name)
+        elif rows[-1]:
+            rows.append([])
+    return ", ".join(span(row) for row in rows if row) or ",".join(machine.versions)
+
+
 def versions(item: Preset | Model) -> list[str]:
     """The generations that a preset or model is of; all with presets for one without published images."""
     if isinstance(item, Preset):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands import catalog_lookup, invocation, option_values
-from kaitoctl.kaito import catalog_file, fit
+from kaitoctl.kaito import catalog_file, fit, gpu_age
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from kaitoctl.kaito.catalog import InstanceType
+    from kaitoctl.kaito.catalog import Catalog, InstanceType
 
 
 def list_skus(
@@ -36,20 +36,25 @@ def list_skus(
         headers = ["INSTANCE TYPE", "CLOUD", "GPUS", "GPU", "MEMORY", "KAITO", "USABLE"]
         output.table(
             [*headers, "CUDA", "NVME", "NOTE"] if is_wide else headers,
-            [_row(machine, is_wide) for machine in machines],
+            [_row(machine, known, is_wide) for machine in machines],
             wide=is_wide,
         )
 
 
-def _row(machine: InstanceType, is_wide: bool) -> list[str]:
+def _is_served(machine: InstanceType) -> bool:
+    """Whether an image of any release is built for its GPUs."""
+    return (gpu_age.capability(machine.cuda_capability) or gpu_age.OLDEST) >= gpu_age.OLDEST
+
+
+def _row(machine: InstanceType, known: Catalog, is_wide: bool) -> list[str]:
     row = [
         machine.name,
         machine.cloud,
         str(machine.gpus),
         machine.gpu_model,
         f"{machine.gpu_memory_gib} GiB",
-        ",".join(machine.versions),
-        "no" if fit.fault_of(machine) else "yes",
+        catalog_lookup.served_types(machine, known),
+        "no" if fit.fault_of(machine) or not _is_served(machine) else "yes",
     ]
     if not is_wide:
         return row

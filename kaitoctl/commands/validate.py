@@ -210,7 +210,7 @@ def _report(
 
         sys.stdout.write(ci_reports.in_format(output_format, judged, strict=strict))
     invalid = sum(not result.is_valid(strict=strict) for result in judged)
-    print_summary(judged, invalid, skipped)
+    print_summary(judged, invalid, skipped, is_release_said=world.setting.target is not None)
     return ExitCode.BAD_INPUT if invalid else ExitCode.DONE
 
 

@@ -153,6 +153,13 @@ class _Reader:
         """What becomes of the Workspace; changes it accordingly."""
         if self._is_named:
             yield from self._of_the_version(made)
+        if not self._is_new and dig(made, "inference", "preset"):
+            if not self._is_named:
+                yield Remark(
+                    "apiVersion", "the webhooks of KAITO v0.11 and v0.12 crash on presets in v1alpha1"
+                )
+            elif self._release.alpha_presets == "crash":
+                yield Remark("apiVersion", f"the webhook of {self._kaito} crashes on presets in v1alpha1")
         yield from self._to_v1beta1(made) if self._is_new else self._to_v1alpha1(made)
 
     def _of_the_version(self, made: Object) -> Iterator[Remark]:
@@ -160,8 +167,6 @@ class _Reader:
         if version not in self._release.versions:
             served = " and ".join(self._release.versions)
             yield Remark("apiVersion", f"{self._kaito} does not serve {version}; it serves {served}")
-        if not self._is_new and self._release.alpha_presets == "crash" and dig(made, "inference", "preset"):
-            yield Remark("apiVersion", f"the webhook of {self._kaito} crashes on presets in v1alpha1")
         for path in self._release.unknown_fields:
             for use in ("inference", "tuning") if path.startswith("presetOptions") else ("",):
                 full = f"{use}.preset.{path}" if use else path

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from kaitoctl.kaito.catalog import Model, Preset
+from kaitoctl.kube.objects import whole_number
 
 Capability = tuple[int, int]
 """Major and minor: `(8, 0)`. Nothing here takes more than that."""
@@ -47,7 +48,9 @@ class Demand(NamedTuple):
         return f"compute capability {_dotted(has)}, and {self.what} {_dotted(self.least)}"
 
 
-_OLDEST: Capability = (5, 0)
+OLDEST: Capability = (5, 0)
+"""No image of any release is built for less."""
+
 _VLLM: tuple[tuple[Capability, Capability], ...] = (((0, 11), (7, 5)), ((0, 4), (7, 0)))
 _TORCH: tuple[tuple[Capability, Capability], ...] = (((0, 11), (7, 5)), ((0, 8), (7, 0)))
 """Since which release of KAITO the images serve from which capability on, the newest first."""
@@ -70,7 +73,7 @@ def demands(wanted: Preset | Model, release: str, *, runtime: str = "") -> tuple
         return ()
     number = _number(release)
     is_vllm = _is_vllm(wanted, number, runtime)
-    least = next((least for since, least in (_VLLM if is_vllm else _TORCH) if number >= since), _OLDEST)
+    least = next((least for since, least in (_VLLM if is_vllm else _TORCH) if number >= since), OLDEST)
     server = "vLLM" if is_vllm else "PyTorch"
     found = [Demand(least, f"{server} in KAITO v{_dotted(number)} takes")]
     if is_vllm and isinstance(wanted, Model):
@@ -89,7 +92,8 @@ def too_old(asked: tuple[Demand, ...], has: Capability | None) -> Demand | None:
 def capability(written: str) -> Capability | None:
     """What `8.6` says; None for what says nothing."""
     major, _, minor = written.partition(".")
-    return (int(major), int(minor or 0)) if major.isdecimal() and (minor or "0").isdecimal() else None
+    first, second = whole_number(major), whole_number(minor or "0")
+    return None if first is None or second is None else (first, second)
 
 
 def _is_vllm(wanted: Preset | Model, number: Capability, runtime: str) -> bool:

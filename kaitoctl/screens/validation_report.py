@@ -167,8 +167,13 @@ def _excerpt(number: int, column: int, text: str, width: int) -> list[str]:
     ]
 
 
-def print_summary(judged: list[Judged], invalid: int, skipped: int) -> None:
-    """One line on stderr: how many documents, valid and not, and how many problems."""
+def print_summary(judged: list[Judged], invalid: int, skipped: int, *, is_release_said: bool) -> None:
+    """One line on stderr: how many documents, valid and not, and how many problems.
+
+    Before it stands as which KAITO v1alpha1 is judged where nobody says it: today's judge it otherwise.
+    """
+    if not is_release_said and any(one.target == "v0.4" for one in judged):
+        output.step("v1alpha1 is judged as KAITO v0.4; --target-version names another release, such as v0.12")
     errors, warnings = (sum(result.count(kind) for result in judged) for kind in ("error", "warning"))
     text = (
         f"{_number(len(judged), 'document')}: {len(judged) - invalid} valid, {invalid} invalid; "

@@ -525,3 +525,16 @@ def test_a_release_that_is_not_known_so_well_is_judged_by_its_neighbour(offline:
     done = offline.kaitoctl("models", "list", "--target-version", "v0.10.0", "-o", "name")
     assert "v0.10.0: judged as KAITO v0.9.4" in done.stderr
     assert done.stdout == offline.kaitoctl("models", "list", "--target-version", "v0.9", "-o", "name").stdout
+
+
+def test_an_instance_type_shows_the_releases_that_have_it_and_whether_any_serves_on_it(
+    offline: Shell,
+) -> None:
+    rows = [line.split() for line in offline.kaitoctl("skus", "list").stdout.splitlines()]
+    by_name = {row[0]: " ".join(row[row.index("GiB") + 1 :]) for row in rows if "GiB" in row}
+    assert by_name["Standard_NC24ads_A100_v4"] == "v0.3 to v0.12 yes"
+    assert by_name["Standard_NC4as_T4_v3"] == "v0.3 to v0.11 yes"
+    assert by_name["Standard_NV36ads_A10_v5"].startswith("v0.3, v0.")
+    assert by_name["Standard_NV36ads_A10_v5"].endswith("to v0.12 yes")
+    assert by_name["Standard_NC6"] == "v0.3 no"  # a K80, and no image is built for one
+    assert by_name["Standard_NC4_A2"] == "v0.12 yes"

@@ -105,7 +105,11 @@ def test_a_good_file_is_valid_and_says_so_on_stderr(offline: Shell) -> None:
     write(offline, good_yaml=GOOD)
     done = offline.kaitoctl("validate", "-f", "good.yaml")
     assert done.stdout == ""
-    assert done.stderr == "✔ 1 document: 1 valid, 0 invalid; 0 errors, 0 warnings\n"
+    summary = "✔ 1 document: 1 valid, 0 invalid; 0 errors, 0 warnings\n"
+    said = "► v1alpha1 is judged as KAITO v0.4; --target-version names another release, such as v0.12\n"
+    assert done.stderr == said + summary  # that today's KAITO judges otherwise is said, also of a good one
+    assert offline.kaitoctl("validate", "-f", "good.yaml", "--target-version", "v0.4").stderr == summary
+    assert "judged as" not in offline.kaitoctl("validate", "-f", "good.yaml", "-q").stderr
 
 
 def test_json_has_the_promised_shape_and_places(offline: Shell) -> None:

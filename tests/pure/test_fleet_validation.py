@@ -426,3 +426,18 @@ def test_metadata_of_any_shape_is_judged(metadata: object) -> None:
         "spec": spec,
     }
     assert any(problem.kaito == "refuses" for problem in validation.judge(fleet, Setting("v0.12", byo=True)))
+
+
+def test_no_instance_type_is_said_where_nobody_says_who_makes_nodes() -> None:
+    made = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "InferenceSet",
+        "metadata": {"name": "s"},
+        "spec": {
+            "labelSelector": {"matchLabels": {"apps": "s"}},
+            "template": {"inference": {"preset": {"name": "phi-4"}}},
+        },
+    }
+    for byo, severities in ((None, ["warning"]), (False, ["error"]), (True, [])):
+        found = [one.severity for one in validation.judge(made, Setting(byo=byo)) if one.code == "KW302"]
+        assert found == severities

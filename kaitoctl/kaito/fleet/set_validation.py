@@ -51,6 +51,8 @@ def type_problems(found: Any, where: str, setting: Setting) -> Iterator[Problem]
     elif not found and setting.byo is False:
         hint = "name one, or say --node-provisioner byo"
         yield refusal(where, "KW302", "no instance type for the nodes that are to be made", hint)
+    elif not found and setting.byo is None:
+        yield warning(where, "KW302", "no instance type: only nodes of your own can be used")
 
 
 def _window(inference_set: Object) -> Iterator[Problem]:

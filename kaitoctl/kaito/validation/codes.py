@@ -570,10 +570,10 @@ CODES: Mapping[str, Code] = {
         ("KAITO admits it and ignores it.",),
     ),
     "KW165": Code(
-        "v1alpha1 presets on v0.12",
-        "The v1alpha1 webhook of v0.12 looks presets up in a registry that is filled on first use, and "
-        "never under short names. Write the Workspace as v1beta1. v0.9 crashes on Hugging Face ids only.",
-        "v0.9 and v0.12 with v1alpha1",
+        "v1alpha1 presets on v0.11 and v0.12",
+        "The v1alpha1 webhook of v0.11 and v0.12 looks presets up in a registry that is filled on first use, "
+        "and never under short names. Write the Workspace as v1beta1. v0.9 crashes on Hugging Face ids only.",
+        "v0.9, v0.11 and v0.12 with v1alpha1",
         ("The webhook dereferences nil, and the call fails: `failed to call webhook: ... EOF`",),
     ),
     "KW166": Code(
