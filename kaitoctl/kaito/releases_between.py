@@ -51,17 +51,17 @@ _NO_ROLES = ("no roles of inference, no weights of the node, no MIG slices", _PO
 
 UNLIKE: Mapping[str, Unlike] = MappingProxyType(
     {
-        "v0.5.0": Unlike("1c3e00973", "v0.4.6", False, (_image("0.0.4"), _BROUGHT, _SEVERAL, _RAY)),
+        "v0.5.0": Unlike("9326178d6", "v0.4.6", False, (_image("0.0.4"), _BROUGHT, _SEVERAL, _RAY)),
         "v0.6.0": Unlike("461f75cd5", "v0.4.6", False, (_image("0.0.5"), _BROUGHT, _SEVERAL, _RAY)),
         "v0.7.0": Unlike(
-            "ad4a9426b", "v0.4.6", False,
+            "cbc20c1ce", "v0.4.6", False,
             (
                 _image("0.0.8"), _BROUGHT, _SEVERAL, _RAY,
                 ("max-model-len from tables, 0.84 of every GPU, nodes by estimate", _LINE),
             ),
         ),
         "v0.8.0": Unlike(
-            "53c97b0b1", "v0.12", False,
+            "4fc5af635", "v0.12", False,
             (_image("0.1.1"), _BROUGHT, _LATE, _CONFIGURED, _NO_EVENTS, _FLAGS, _NO_ROLES, _NO_LABELS),
         ),
         "v0.9.4": Unlike(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -483,6 +485,13 @@ def test_every_release_without_a_generation_says_what_it_makes_otherwise() -> No
         assert release_detection.generation_near(version) == unlike.made_as, version
         how = "run" if unlike.was_run else "read"
         assert f"| {version} (`{unlike.commit}`) | {unlike.made_as} | {how} | {unlike.words} |" in page
+
+
+def test_a_release_is_of_one_commit_wherever_it_is_named() -> None:
+    said = json.dumps(releases.rows())
+    named = dict(re.findall(r"KAITO (v[0-9.]+) \(([0-9a-f]{9})\)", said))
+    assert len(named) > 5
+    assert named == {version: UNLIKE[version].commit for version in named}
 
 
 # --- weights that are streamed ---------------------------------------------------------------------------
