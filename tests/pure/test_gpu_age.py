@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kaitoctl.kaito import catalog, fit, gpu_age
+from kaitoctl.kaito import catalog, fit, gpu_age, validation
 from kaitoctl.kaito.catalog import Model, Preset
-from kaitoctl.kaito.validation import releases
+from kaitoctl.kaito.validation import Setting, releases
 
 
 def wanted(name: str, release: str) -> Preset | Model:
@@ -83,3 +83,44 @@ def test_nodes_of_old_gpus_are_not_taken() -> None:
     assert not found.fits and "compute capability 5.2, and vLLM in KAITO v0.4 takes 7.0" in found.why
     assert fit.placements([falcon], [old, new])[0].nodes == ("new",)
     assert fit.placements([falcon], [old], release="v0.3")[0].nodes == ("old",)
+
+
+@pytest.mark.parametrize(
+    ("preset", "machine", "release", "runtime", "words"),
+    [
+        (
+            "falcon-7b",
+            "Standard_NV24",
+            "v0.4",
+            "",
+            "compute capability 5.2, and vLLM in KAITO v0.4 takes 7.0",
+        ),
+        ("falcon-7b", "Standard_NV24", "v0.4", "transformers", ""),
+        ("falcon-7b", "Standard_NV24", "v0.3", "", ""),
+        (
+            "falcon-7b",
+            "Standard_NC24",
+            "v0.3",
+            "",
+            "compute capability 3.7, and PyTorch in KAITO v0.3 takes 5.0",
+        ),
+        ("falcon-7b", "Standard_NC12s_v3", "v0.4", "", ""),  # the guide's
+        ("phi-4", "p3.16xlarge", "v0.11.0", "", "compute capability 7.0, and vLLM in KAITO v0.11 takes 7.5"),
+        ("phi-4", "Standard_NC64as_T4_v3", "v0.11.0", "", ""),
+        ("falcon-7b", "Standard_NV24", "kaitoctl", "", ""),
+    ],
+)
+def test_validate_says_so_and_kaito_admits_it(
+    preset: str, machine: str, release: str, runtime: str, words: str
+) -> None:
+    is_old = preset == "falcon-7b"
+    workspace = {
+        "apiVersion": "kaito.sh/v1alpha1" if is_old else "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w", **({"annotations": {"kaito.sh/runtime": runtime}} if runtime else {})},
+        "resource": {"instanceType": machine, "labelSelector": {"matchLabels": {"a": "b"}}},
+        "inference": {"preset": {"name": preset}},
+    }
+    found = [one for one in validation.judge(workspace, Setting(release)) if one.code == "KW133"]
+    assert [one.severity for one in found] == (["error"] if words else [])
+    assert all(words in one.message and one.kaito == "never-ready" for one in found)

@@ -286,8 +286,10 @@ CODES: Mapping[str, Code] = {
         ("KAITO admits it; the cloud refuses the node.",),
     ),
     "KW133": Code(
-        "not amd64",
-        "Nodes of this instance type are not amd64, and the preset images are built for amd64 only.",
+        "hardware that the image is not built for",
+        "Nodes of this instance type are not amd64, or their GPUs are older than the server's programs: vLLM "
+        "takes compute capability 7.0 in v0.4 to v0.10 and 7.5 since v0.11, the transformers of v0.3 and "
+        "v0.4 take 5.0.",
         _ALL,
         ("KAITO admits it; the image does not start.",),
     ),

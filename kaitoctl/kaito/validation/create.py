@@ -45,7 +45,7 @@ from kaitoctl.kaito.validation.problem import (
     error,
     warning,
 )
-from kaitoctl.kaito.validation.subject import Subject
+from kaitoctl.kaito.validation.subject import Subject, stand_in
 from kaitoctl.kube.objects import dig
 
 API_VERSIONS = (WORKSPACE.api_version, WORKSPACE_V1BETA1.api_version)
@@ -258,8 +258,11 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
         yield error(_TYPE, "KW131", f"{known.name} has {known.gpu_model}, not NVIDIA GPUs")
     elif known.arch != "amd64":
         yield error(_TYPE, "KW133", f"{known.name} is {known.arch}; {known.note}")
-    elif subject.preset is not None:
-        yield from _preset_fits(subject, subject.preset, known)
+    else:
+        if why := subject.too_old(known):
+            yield error(_TYPE, "KW133", f"{known.name} has {known.gpu_model}: {why}")
+        if subject.preset is not None:
+            yield from _preset_fits(subject, subject.preset, known)
 
 
 def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> Iterator[Problem]:
@@ -273,7 +276,7 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
         for machine in subject.setting.catalog.instance_types.values()
         if machine.cloud == cloud and machine.exists and subject.offers(machine)
     ]
-    near = did_you_mean(name, (one.name for one in offered)) if known is None else _like(known, offered)
+    near = did_you_mean(name, (one.name for one in offered)) if known is None else stand_in(known, offered)
     hint = near or Command("kaitoctl skus list") + " names those that it knows"
     shown = repr(name[:80])
     if subject.target == OWN or (by_prefix and not subject.has_estimator):
@@ -284,21 +287,6 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
     else:
         where = f" on {cloud}" if known and subject.setting.cloud else ""
         yield error(_TYPE, "KW130", f"KAITO {subject.kaito} does not know {shown}{where}", hint)
-
-
-def _like(known: InstanceType, offered: list[InstanceType]) -> str:
-    """The smallest type that can stand in for one that is of no use here."""
-    able = [
-        machine
-        for machine in offered
-        if machine.gpu_resource == GPU
-        and machine.gpu_memory_gib >= known.gpu_memory_gib
-        and machine.gpu_memory_per_gpu_gib >= known.gpu_memory_per_gpu_gib
-    ]
-    smallest = min(
-        able, key=lambda machine: (machine.gpu_memory_gib, machine.gpus, machine.name), default=None
-    )
-    return f"for example {smallest.name}" if smallest else ""
 
 
 def _preset_fits(subject: Subject, preset: Preset, machine: InstanceType) -> Iterator[Problem]:

@@ -172,6 +172,21 @@ class Subject:
         has = self.is_new or self.is_made_as_model or is_sized
         return self.model_named(as_text(dig(self.inference, "preset", "name"))) if has else None
 
+    def too_old(self, machine: InstanceType) -> str:
+        """Why the server that would run has no programs for a type's GPUs; empty where it has or may have."""
+        # Texts tell most that are young enough, at no cost to a controller; no preset takes more than 7.0.
+        if self.release is None or not "" < machine.cuda_capability < ("7.0" if self.preset else "7.5"):
+            return ""  # of kaitoctl's own controller presets run with transformers, and mostly in a sandbox
+        from kaitoctl.kaito import gpu_age  # most GPUs are younger
+
+        wanted, has = self.preset or self.model, gpu_age.capability(machine.cuda_capability)
+        if wanted is None or has is None:
+            return ""
+        asked = gpu_age.demands(wanted, self.kaito, runtime=self.runtime)
+        # What a ConfigMap can mend is no error of the instance type.
+        demand = gpu_age.too_old(tuple(one for one in asked if one.code == gpu_age.UNSUPPORTED), has)
+        return "" if demand is None else demand.words(has)
+
     def model_named(self, name: str) -> Model | None:
         """The model of that name, if a name can be so long."""
         known = releases.as_of(self.setting.target, self.setting.catalog)
@@ -244,3 +259,18 @@ class Subject:
         if machine is None or not machine.exists or machine.gpu_resource != GPU or not self.offers(machine):
             return None
         return Hardware(self.count, machine.gpus, machine.gpu_memory_gib, machine.name)
+
+
+def stand_in(known: InstanceType, offered: list[InstanceType]) -> str:
+    """The smallest type that can stand in for one that is of no use here."""
+    able = [
+        machine
+        for machine in offered
+        if machine.gpu_resource == GPU
+        and machine.gpu_memory_gib >= known.gpu_memory_gib
+        and machine.gpu_memory_per_gpu_gib >= known.gpu_memory_per_gpu_gib
+    ]
+    smallest = min(
+        able, key=lambda machine: (machine.gpu_memory_gib, machine.gpus, machine.name), default=None
+    )
+    return f"for example {smallest.name}" if smallest else ""
