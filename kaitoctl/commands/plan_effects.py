@@ -134,9 +134,9 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
         for one in trials
         if one.kind == api.INFERENCE_SET.kind
     }
-    made = [workspace for one in sets.values() for workspace in one.made]
+    replicas = [workspace for one in sets.values() for workspace in one.starting]
     beside = [one.after for one in trials if one.kind == CONFIG_MAP.kind]
-    planned = [(key_of(one), one) for one in [*(one.after for one in workspaces), *made]]
+    planned = [(key_of(one), one) for one in [*(one.after for one in workspaces), *replicas]]
     contexts = await contexts_on_cluster(
         client, [one for _, one in planned], beside, lambda one: rules_in(world.setting, one)
     )
@@ -154,7 +154,7 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
             effects[key] = planning.effects_by_kaito(
                 one, _workload(world, one.before), _pods(world, key), nodes
             )
-        for workspace in made:
+        for workspace in replicas:
             nodes = share.of(workspace, context=contexts.get(key_of(workspace), 0))
             effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
     before = {
@@ -185,8 +185,8 @@ def _entry(
     known = world.setting.catalog
     if trial.kind == api.INFERENCE_SET.kind:
         of_set = sets[key_of(trial.after)]
-        found = [effects[key_of(one)] for one in of_set.made]
-        own = {str(key_of(one)) for one in of_set.made}
+        found = [effects[key_of(one)] for one in of_set.starting]
+        own = {str(key_of(one)) for one in of_set.starting}
         rivals = tuple(dict.fromkeys(name for one in found for name in one.rivals if name not in own))
         asked = sum(one.asked for one in found)
         most = sum(max(one.asked, one.most) for one in found) if rivals else asked
@@ -196,11 +196,17 @@ def _entry(
             trial.after, [pod for one in rolled for pod in _pods(world, one)], known
         )
         change = planning.change_of_set(
-            trial, of_set, restarts, asked=asked, most=most, rivals=rivals, waits=waits
+            trial,
+            of_set,
+            restarts,
+            asked=asked,
+            most=most,
+            rivals=rivals,
+            waits=waits,
+            returned=tuple(line for one in found for line in one.returned),
+            perhaps=tuple(line for one in found for line in one.perhaps),
         )
-        restarted = rolled if change.outage.pods else ()
-        starts = of_set.made or (world.stores.workspaces[one] for one in restarted)
-        first = next(iter(starts), None)
+        first = next(iter(of_set.starting), None)
         return change if first is None else replace(change, loading=_loading(world, first, contexts))
     if trial.kind != "Workspace":
         return planning.change_of(trial, Effects(), None, (), known)

@@ -17,7 +17,16 @@ from kaitoctl.kaito.planning.outage import Outage
 from kaitoctl.kaito.planning.plan import Change
 from kaitoctl.kube import schema_defaults
 from kaitoctl.kube.conditions import timestamp
-from kaitoctl.kube.objects import Object, ObjectKey, is_being_deleted, is_controlled_by, key_of, uid_of
+from kaitoctl.kube.objects import (
+    Object,
+    ObjectKey,
+    annotations_of,
+    generation_of,
+    is_being_deleted,
+    is_controlled_by,
+    key_of,
+    uid_of,
+)
 
 _AT_MOST_S = 3600.0  # a replica that is not ready within it has failed
 
@@ -30,6 +39,7 @@ class SetEffects:
         made: those that are created, in the place of others or besides.
         going: the names of those that are deleted, with the nodes that were bought for them.
         rolled: the names of those that get the new template, and restart.
+        patched: those of them that stay themselves, as they are then.
         left: the names of those that stay on an older template.
         instead: which of `made` come once an older one has gone: its name by theirs.
     """
@@ -39,6 +49,12 @@ class SetEffects:
     rolled: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     instead: Mapping[str, str] = field(default_factory=dict)
+    patched: tuple[Object, ...] = ()
+
+    @property
+    def starting(self) -> tuple[Object, ...]:
+        """The Workspaces that are to be made, or made anew."""
+        return self.made + self.patched
 
 
 def set_problems(
@@ -92,11 +108,23 @@ def effects_of_set(
         tuple(one.name for one in rolled),
         tuple(one.name for one in staying if not one.is_current and one not in rolled),
         dict(instead),
+        tuple(_patched(after, one, now) for one in anew if one not in replaced),
     )
 
 
 def _wants_other_nodes(replica: Replica) -> bool:
     return any(path in ("resource.instanceType", "resource.labelSelector") for path in replica.differing)
+
+
+def _patched(inference_set: Object, replica: Replica, now: datetime) -> Object:
+    """A Workspace with the template of the set as it is to be."""
+    wanted, there = _planned(inference_set, replica.name, now), replica.workspace
+    metadata = {
+        **there["metadata"],
+        "annotations": {**annotations_of(there), **annotations_of(wanted)},
+        "generation": generation_of(there) + 1,
+    }
+    return {**there, "metadata": metadata, "inference": wanted["inference"]}
 
 
 def _planned(inference_set: Object, name: str, now: datetime) -> Object:
@@ -117,6 +145,8 @@ def change_of_set(
     most: int,
     rivals: tuple[str, ...] = (),
     waits: str = "",
+    returned: tuple[str, ...] = (),
+    perhaps: tuple[str, ...] = (),
 ) -> Change:
     """The entry of a set in a plan.
 
@@ -128,6 +158,8 @@ def change_of_set(
         most: how many it may become.
         rivals: other Workspaces that can use the same nodes.
         waits: what those that are created wait for.
+        returned: what replicas that restart leave.
+        perhaps: what of it stays when their pods are placed there again.
     """
     strategy, wanted = strategy_of(trial.after), wanted_replicas(trial.after)
     warnings = list(trial.warnings)
@@ -152,11 +184,12 @@ def change_of_set(
         tuple(warnings),
         outage if rolled else Outage(),
         asked,
-        node_check.instance_type_of(effects.made[0]) if effects.made and most else "",
-        tuple(f"Workspace {name}, with its nodes" for name in effects.going),
+        node_check.instance_type_of(effects.starting[0]) if effects.starting and most else "",
+        (*(f"Workspace {name}, with its nodes" for name in effects.going), *returned),
         waits=waits,
         body=trial.body,
         seen=identity(before),
         nodes_most=most,
         rivals=rivals,
+        returned_perhaps=perhaps,
     )
