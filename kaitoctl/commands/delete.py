@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,7 +35,7 @@ from kaitoctl.kube.pod_state import UNFINISHED
 from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.fleet.view import Fleet
@@ -58,9 +58,27 @@ class Deletion:
 
     key: ObjectKey
     kind: Kind
-    workspace: Object
-    ends: Consequences
+    seen: Snapshot
+    pods: list[Object] | None  # of everybody, on its nodes
     of_set: bool = False
+    beside: tuple[Snapshot, ...] = ()  # what goes with it
+
+    @property
+    def workspace(self) -> Object:
+        """As it was seen."""
+        assert self.seen.workspace is not None
+        return self.seen.workspace
+
+    @property
+    def ends(self) -> Consequences:
+        """What it leads to."""
+        return consequences(self.seen, self.pods, self.beside)
+
+
+def at_once(deletions: Iterable[Deletion | None]) -> list[Deletion]:
+    """The deletions of one command: what one of them takes away holds nothing of another."""
+    found = [one for one in deletions if one is not None]
+    return [replace(one, beside=tuple(other.seen for other in found)) for one in found]
 
 
 class _Named(NamedTuple):
@@ -119,7 +137,7 @@ def _keys_in(given: Manifests) -> list[_Named]:
             metadata = obj.get("metadata")
             is_fleet = kinds.is_set(obj) or kinds.is_multi_role(obj)
             if not is_fleet and not convert.is_workspace(obj) and obj.get("kind") != "Workspace":
-                output.note(f"{file}: {str(obj.get('kind'))[:63]} is no Workspace; it stays")
+                output.step(f"{file}: {str(obj.get('kind'))[:63]} is no Workspace; it stays")
             elif not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
                 raise InputError(f"{file}: a {obj['kind']} without metadata.name")
             else:
@@ -150,16 +168,15 @@ async def _delete(
             ownership_warnings.warn(target, one.obj)
         for deletion in deletions:
             show(target, deletion)
-        if not (deletions or wholes) or dry_run == "client":
+        if not (deletions or wholes):
             return 0
-        is_dry = dry_run == "server"
-        if not is_dry:
+        if dry_run == "none":
             await _agree(deletions, wholes, yes=yes)
         for one in wholes:
-            await send(client, one.kind, one.obj, dry_run=is_dry)
+            await send(client, one.kind, one.obj, dry_run=dry_run)
         for deletion in deletions:
             if not deletion.of_set:
-                await send(client, deletion.kind, deletion.workspace, dry_run=is_dry)
+                await send(client, deletion.kind, deletion.workspace, dry_run=dry_run)
         if dry_run == "none" and timeout_s is not None:
             began = asyncio.get_running_loop().time()
             await wait_gone(client, target, deletions, timeout_s)
@@ -194,7 +211,7 @@ async def _deletions(
             for replica in one.replicas:
                 if member := await deletion_of(client, key_of(replica.workspace), of_set=True):
                     deletions[member.key] = member
-    return list(deletions.values()), wholes, missing
+    return at_once(deletions.values()), wholes, missing
 
 
 async def _roles_at(client: Client, key: ObjectKey) -> tuple[_Whole, list[Fleet]] | None:
@@ -225,8 +242,7 @@ async def deletion_of(client: Client, key: ObjectKey, *, of_set: bool = False) -
         seen = picture.snapshot()
     if seen.workspace is None:
         return None
-    ends = consequences(seen, await _pods_beside(client, seen))
-    return Deletion(key, picture.kind, seen.workspace, ends, of_set)
+    return Deletion(key, picture.kind, seen, await _pods_beside(client, seen), of_set)
 
 
 async def _pods_beside(client: Client, seen: Snapshot) -> list[Object] | None:
@@ -273,16 +289,21 @@ def set_words(fleet: Fleet) -> str:
     return f"InferenceSet {fleet.key}, with its {number} {plural('Workspace', number)}"
 
 
-async def send(client: Client, kind: Kind, shown: Object, *, dry_run: bool) -> None:
+async def send(client: Client, kind: Kind, shown: Object, *, dry_run: str) -> None:
     """Delete just the object that was shown, such as a set, whose controller deletes its Workspaces.
 
     One that is gone meanwhile needs no more.
+
+    Args:
+        client: of the cluster.
+        kind: of the object.
+        shown: the object.
+        dry_run: `none`, or who only says it: `client` or `server`.
     """
-    words = " (server dry run)" if dry_run else ""
     key = key_of(shown)
-    if not is_being_deleted(shown):
+    if not is_being_deleted(shown) and dry_run != "client":
         try:
-            await client.send(request.delete(kind, *key, uid=uid_of(shown), dry_run=dry_run))
+            await client.send(request.delete(kind, *key, uid=uid_of(shown), dry_run=dry_run == "server"))
         except ApiError as error:
             if error.status == 409:
                 error.hint = f"this {kind.kind} was just deleted and created again; run the command again"
@@ -290,7 +311,7 @@ async def send(client: Client, kind: Kind, shown: Object, *, dry_run: bool) -> N
                 resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
                 rights = f"you need get and delete on {resource} in this namespace"
                 raise explain_refusal(error, namespace=key.namespace, rights=rights) from error
-    output.sentence(f"{output.resource_name(shown)} deleted{words}")
+    output.sentence(f"{output.resource_name(shown)} deleted{option_values.dry_run_note(dry_run)}")
 
 
 # --- wait --------------------------------------------------------------------------------------------------

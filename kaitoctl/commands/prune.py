@@ -98,7 +98,7 @@ def select_documents(written: Sequence[Written], selector: str) -> list[Written]
         if one.fault or takes is None or takes(one.obj):
             found.append(one)
         else:
-            output.note(f"{one.source}: {one.kind} {one.key.name} is skipped: -l does not select it")
+            output.step(f"{one.source}: {one.kind} {one.key.name} is skipped: -l does not select it")
     if not found:
         raise InputError(f"-l {selector!r} selects none of the documents; nothing was written")
     return found
@@ -124,12 +124,13 @@ async def find(client: Client, plan: Plan, written: Sequence[Written], selector:
         if fleet is not None
         for one in fleet.replicas
     ]
-    ends = {("Workspace", one.key) for one in (*deletions, *members) if one is not None}
+    every = delete.at_once((*deletions, *members))
+    ends = {("Workspace", one.key) for one in every}
     ends |= {(sets.kind, fleet.key) for fleet in fleets if fleet is not None}
     planned = [change.body for change in plan.changes if change.kind != config_maps.kind]
     unused = await _unused(client, (workspaces, sets), going[config_maps.kind], ends, planned)
     return Pruned(
-        tuple(one for one in (*deletions, *members) if one is not None),
+        tuple(every),
         tuple(fleet for fleet in fleets if fleet is not None),
         tuple(unused),
     )
@@ -201,21 +202,10 @@ async def send(client: Client, pruned: Pruned, *, dry_run: str) -> None:
         pruned: what goes.
         dry_run: `none`, or who only says it: `client` or `server`.
     """
-    if dry_run == "client":
-        for name in _names(pruned):
-            output.sentence(f"{name} deleted (client dry run)")
-        return
-    is_dry = dry_run == "server"
     for fleet in pruned.sets:
-        await delete.send(client, kinds.kind_of(fleet.inference_set), fleet.inference_set, dry_run=is_dry)
+        await delete.send(client, kinds.kind_of(fleet.inference_set), fleet.inference_set, dry_run=dry_run)
     for one in pruned.deletions:
         if not one.of_set:
-            await delete.send(client, one.kind, one.workspace, dry_run=is_dry)
+            await delete.send(client, one.kind, one.workspace, dry_run=dry_run)
     for obj in pruned.config_maps:
-        await delete.send(client, CONFIG_MAP, obj, dry_run=is_dry)
-
-
-def _names(pruned: Pruned) -> list[str]:
-    found = [output.resource_name(fleet.inference_set) for fleet in pruned.sets]
-    found += [output.resource_name(one.workspace) for one in pruned.deletions if not one.of_set]
-    return [*found, *(f"configmap/{key_of(obj).name}" for obj in pruned.config_maps)]
+        await delete.send(client, CONFIG_MAP, obj, dry_run=dry_run)

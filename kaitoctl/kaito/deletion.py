@@ -7,7 +7,7 @@ hold GPUs of it); Kubernetes 1.34 StatefulSet `persistentVolumeClaimRetentionPol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kaitoctl.kaito import node_check, node_claims
@@ -49,16 +49,19 @@ class Consequences:
             yield f"stays: {', '.join(self.stays)}"
 
 
-def consequences(seen: Snapshot, pods: Iterable[Object] | None) -> Consequences:
+def consequences(
+    seen: Snapshot, pods: Iterable[Object] | None, beside: Sequence[Snapshot] = ()
+) -> Consequences:
     """What becomes of a Workspace and all around it when it is deleted.
 
     Args:
         seen: the Workspace and what belongs to it.
         pods: unfinished pods on its nodes, of every namespace; None when they cannot be seen.
+        beside: other Workspaces that are deleted with it, whose pods hold no node for long.
     """
     workspace = seen.workspace
     assert workspace is not None
-    own = {key_of(pod) for pod in seen.pods}
+    own = {key_of(pod) for one in (seen, *beside) for pod in one.pods}
     others: dict[str, list[Object]] = {}
     for pod in pods or ():
         if key_of(pod) not in own and not _is_of_daemon(pod):
@@ -70,7 +73,8 @@ def consequences(seen: Snapshot, pods: Iterable[Object] | None) -> Consequences:
         title, node = _claim(claim), node_claims.node_of(claim)
         holding = [pod for pod in others.get(node, ()) if pod_state.holds_accelerator(pod)]
         if seen.is_ours and holding:
-            kept.append(f"{title}, until {_names(holding)} of others have left")
+            have = "has" if len(holding) == 1 else "have"
+            kept.append(f"{title}, until {_names(holding)} of others {have} left")
             continue
         returned.append(title)
         waits_for.add(str(claim["metadata"]["name"]))
@@ -91,7 +95,7 @@ def consequences(seen: Snapshot, pods: Iterable[Object] | None) -> Consequences:
         tuple(returned),
         tuple(evicted),
         tuple(kept),
-        tuple(dict.fromkeys(_stays(seen, workspace))),
+        tuple(dict.fromkeys(_stays(seen, workspace, beside))),
         frozenset(waits_for),
     )
 
@@ -134,7 +138,7 @@ def _ends(seen: Snapshot) -> Iterator[str]:
         yield title_of(item)
 
 
-def _stays(seen: Snapshot, workspace: Object) -> Iterator[str]:
+def _stays(seen: Snapshot, workspace: Object, beside: Sequence[Snapshot]) -> Iterator[str]:
     for _, named in references(workspace):
         yield f"{named.kind} {named.name}"
     for pod in seen.pods:
@@ -142,7 +146,7 @@ def _stays(seen: Snapshot, workspace: Object) -> Iterator[str]:
             claim = dig(volume, "persistentVolumeClaim", "claimName")
             if claim and not _goes_with_its_maker(seen, str(claim)):
                 yield f"PersistentVolumeClaim {claim}"
-    made = {node_claims.node_of(claim) for claim in seen.claims}
+    made = {node_claims.node_of(claim) for one in (seen, *beside) for claim in one.claims}
     for name in () if seen.hides_claims else node_names(seen):
         if name not in made:
             yield f"node {name}"

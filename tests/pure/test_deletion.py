@@ -56,12 +56,32 @@ def test_our_controller_keeps_a_node_while_others_hold_gpus_of_it() -> None:
     ours["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]
     made = claim(**{"kaitoctl.dev/workspace-uid": ours["metadata"]["uid"]})
     found = consequences(Snapshot(ours, claims=(made,)), [pod("guest", gpus="1")])
-    assert found.kept == ("NodeClaim ws1, node n1, until pod ai/guest of others have left",)
+    assert found.kept == ("NodeClaim ws1, node n1, until pod ai/guest of others has left",)
     assert not found.returned
     assert not found.waits_for
     # One that holds none goes with the node, and that is said.
     found = consequences(Snapshot(ours, claims=(made,)), [pod("guest")])
     assert (found.returned, len(found.evicted)) == (("NodeClaim ws1, node n1",), 1)
+
+
+def test_what_goes_at_the_same_time_keeps_no_node_and_is_not_said_to_stay() -> None:
+    """Replicas of a set may run on each other's nodes."""
+    one, other = workspace(), workspace(name="other")
+    for ours in (one, other):
+        ours["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]
+        ours["status"] = {"workerNodes": ["n2" if ours is one else "n1"]}
+    made = [
+        claim(name, node, **{"kaitoctl.dev/workspace-uid": ours["metadata"]["uid"]})
+        for name, node, ours in (("ws1", "n1", one), ("ws2", "n2", other))
+    ]
+    first = Snapshot(one, claims=(made[0],), pods=(pod("first", "n2", gpus="1"),))
+    second = Snapshot(other, claims=(made[1],), pods=(pod("second", "n1", gpus="1"),))
+    alone = consequences(first, second.pods)
+    assert alone.kept == ("NodeClaim ws1, node n1, until pod ai/second of others has left",)
+    assert alone.stays == ("node n2",)
+    found = consequences(first, second.pods, (second,))
+    assert (found.returned, found.kept, found.stays) == (("NodeClaim ws1, node n1",), (), ())
+    assert found.waits_for == {"ws1"}
 
 
 def test_a_claim_of_an_earlier_workspace_of_the_name_is_not_counted_for_ours() -> None:
