@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from kaitoctl.commands import catalog_lookup, option_values
@@ -13,6 +14,7 @@ from kaitoctl.kaito.adapter_files.lora import Finding
 from kaitoctl.kaito.catalog import Model
 from kaitoctl.runtime import archives
 from kaitoctl.screens import output
+from kaitoctl.screens.layout import Block, Paragraph
 
 
 def check(*, path: Path, preset: str | None, base: Path | None, output_format: str) -> None:
@@ -22,12 +24,8 @@ def check(*, path: Path, preset: str | None, base: Path | None, output_format: s
     if option_values.is_structured(output_format):
         value = {"adapter": str(path), "findings": [_as_data(finding) for finding in found]}
         output.write_structured(value, output_format)
-    else:
-        for finding in found:
-            mark = "refused" if finding.is_fatal else "note"
-            output.data(f"{mark}: {finding.code}: {finding.words}")
-            for who, what in (finding.upstream or {}).items():
-                output.data(f"    KAITO {who}: {what}")
+    elif found:
+        output.show([block for finding in found for block in _blocks(finding)])
     fatal = [finding for finding in found if finding.is_fatal]
     if fatal:
         raise NegativeAnswer(
@@ -35,6 +33,13 @@ def check(*, path: Path, preset: str | None, base: Path | None, output_format: s
         )
     model = base or "the model that it was trained on"
     output.success(f"{path}: can be merged into {model}, at any strength, by kaitoctl's runtime")
+
+
+def _blocks(finding: Finding) -> Iterator[Block]:
+    mark = "refused" if finding.is_fatal else "note"
+    yield Paragraph(f"{finding.code}: {finding.words}", lead=f"{mark}: ", hang=4)
+    for who, what in (finding.upstream or {}).items():
+        yield Paragraph(f"KAITO {who}: {what}", indent=4, hang=2)
 
 
 def pack(*, folder: Path, into: Path, overwrite: bool, unchecked: bool) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import NO_FLAGS, Command
 from kaitoctl.commands import listing, option_values, sandbox_models, sandbox_process, sandbox_server
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.sandbox_server import shapes
@@ -54,7 +54,7 @@ def up(
     arguments = _arguments(speed, no_controller, catalog)
     kubeconfig = asyncio.run(sandbox_process.ensure_up(sandbox_name, arguments))
     if was_up:
-        output.step(f"sandbox {sandbox_name} is already running")
+        _say_options(folder, arguments)
     if wanted:
         _run(_add_gpu_nodes(sandbox_name, wanted, labels, known))
     real = ", ".join(sorted(sandbox_models.models(folder)))
@@ -67,6 +67,9 @@ def down(*, sandbox_name: str, delete: bool) -> None:
     """Stop the sandbox. Its state is kept for the next `up`, unless --delete is given."""
     stopped = sandbox_process.stop(sandbox_name)
     folder = sandbox_process.folder(sandbox_name)
+    if delete and not folder.path.exists():
+        output.step(f"there is no sandbox {sandbox_name}")
+        return
     if delete:
         shutil.rmtree(folder.path, ignore_errors=True)
     elif not stopped and not folder.state.exists():
@@ -145,9 +148,22 @@ def serve(*, speed: float, no_controller: bool, catalog: str | None, sandbox_nam
         )
 
 
+def _say_options(folder: sandbox_process.Folder, asked: list[str]) -> None:
+    """That the sandbox runs already, and by which options where they are not those that are asked for."""
+    by = [str(one) for one in folder.read_server_file().get("arguments") or ()]
+    if by in ([], asked):
+        output.step(f"sandbox {folder.name} is already running")
+        return
+    output.step(
+        f"sandbox {folder.name} is already running, with {shlex.join(by)}: other options take effect after"
+    )
+    named = () if folder.name == "default" else ("--sandbox-name", folder.name)
+    output.command(Command("kaitoctl sandbox down", *named).line(NO_FLAGS))
+
+
 def _arguments(speed: float, no_controller: bool, catalog: str | None) -> list[str]:
     """The options of `sandbox serve` that say this, wherever it is run."""
-    arguments = ["--speed", str(speed), *(["--no-controller"] if no_controller else [])]
+    arguments = ["--speed", f"{speed:g}", *(["--no-controller"] if no_controller else [])]
     return [*arguments, *(["--catalog", str(Path(catalog).absolute())] if catalog else [])]
 
 

@@ -49,7 +49,10 @@ def list_models(*, sandbox_name: str, output_format: str) -> None:
     models_of = sorted(sandbox_models.models(sandbox_process.folder(sandbox_name)).items())
     found = [{"name": preset, "model": str(model)} for preset, model in models_of]
     if not found and output_format in ("table", "wide"):
-        output.step("pods are simulated; kaitoctl sandbox model set PRESET --from MODEL lets a model answer")
+        output.step("pods are simulated; a model answers for those of a preset after")
+        output.command("kaitoctl sandbox model set PRESET --from MODEL")
+        output.note("and of our own preset always (98 MB, on this machine's CPU)")
+        output.command("kaitoctl create workspace NAME --preset smollm2-135m-instruct --sandbox")
         return
     listing.show(
         "presets", found, ("PRESET", "MODEL"), lambda one: (one["name"], one["model"]), output_format

@@ -167,7 +167,7 @@ def _tree(root: Item, now: datetime, most_rows: int | None) -> Iterator[Block]:
     kept = _worst(root, most_rows) if most_rows is not None else {id(item) for item in items}
     yield Table(_TREE, tuple(_row(item, guide, below, now) for guide, below, item in _branches(root, kept)))
     if hidden := len(items) - len(kept):
-        yield Paragraph(f"... {hidden} more")
+        yield Paragraph(f"... {hidden} more {'row' if hidden == 1 else 'rows'}")
 
 
 def _row(item: Item, guide: str, below: str, now: datetime) -> tuple[Cell, ...]:

@@ -157,6 +157,19 @@ def controller(shell: Shell, *arguments: str) -> Iterator[tuple[subprocess.Popen
             process.wait()
 
 
+def test_options_that_a_running_sandbox_does_not_have_are_not_taken_in_silence(bare: Shell) -> None:
+    said = bare.kaitoctl("sandbox", "up", "--speed", "50").stderr
+    assert "is already running, with --speed 200 --no-controller" in said
+    assert f"\n  kaitoctl sandbox down --sandbox-name {bare.sandbox}\n" in said
+    same = bare.kaitoctl("sandbox", "up", "--no-controller", "--speed", "200").stderr
+    assert "is already running\n" in same and "sandbox down" not in same
+
+
+def test_a_sandbox_that_is_not_there_is_not_said_to_be_deleted(offline: Shell) -> None:
+    said = offline.kaitoctl("sandbox", "down", "--delete").stderr
+    assert said == f"► there is no sandbox {offline.sandbox}\n"
+
+
 def test_a_dry_run_prints_its_decisions_and_writes_nothing(bare: Shell, wait_until: Wait) -> None:
     kinds = "workspaces,deployments,services,nodeclaims,events,leases"
     before = [item["metadata"] for item in bare.get(kinds, "-A")["items"]]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from shell import Shell
@@ -23,6 +25,7 @@ OFFLINE = [
     "fit falcon-7b", "fit phi-4", "fit phi-4 --all", "fit llama-3.3-70b-instruct", "template list", "explain",
     "explain KW121", "explain adapter-image-bad", "validate -f bad.yaml", "runtime models list",
     "fit --nodes nodes.yaml", "nodes --nodes nodes.yaml", "check-nodes -f good.yaml --nodes nodes.yaml",
+    "adapter check pirate", "adapter check broken",
     "config view", "sandbox status", "mirror list good.yaml", "upgrade plan --to v0.12 -f bad.yaml",
 ]  # fmt: skip
 CLUSTER = [
@@ -49,11 +52,10 @@ SET = [
 ELSEWHERE = {
     "data whose width is the reader's": "chat completion convert logs schema template-new template-show",
     "no end of its own": "run-controller run-webhook runtime-serve sandbox-serve",
-    "a line or two": "sandbox-down sandbox-image-list sandbox-image-load sandbox-kubeconfig "
+    "a line or two": "adapter-pack sandbox-down sandbox-image-list sandbox-image-load sandbox-kubeconfig "
     "sandbox-model-list sandbox-model-rm sandbox-model-set sandbox-node-add sandbox-node-break "
     "sandbox-node-repair sandbox-node-rm sandbox-up rollout-pause rollout-resume",
     "an editor's screen, and plan's": "edit",
-    "tests/runtime/test_adapter_command.py": "adapter-check adapter-pack",
     "a download": "runtime-models-pull",
     "the screen of status": "replay",
 }
@@ -94,6 +96,9 @@ def files(shell: Shell) -> None:
     import yaml
     from builders import node as gpu_node
 
+    pirate = Path(__file__).parents[2] / "examples" / "pirate"
+    shutil.copytree(pirate, shell.home / "pirate", dirs_exist_ok=True)
+    (shell.home / "broken").mkdir(exist_ok=True)
     obj = falcon(labelSelector={"matchLabels": {"apps": "screens"}})
     obj["metadata"] = {"name": NAME, "namespace": NAMESPACE}
     (shell.home / "good.yaml").write_text(yaml.safe_dump(obj))
