@@ -34,7 +34,7 @@ def check(output_format: str, choices: tuple[str, ...], target: str | None = Non
             hint=f"use a release since v0.3; with tables of their own: {rows}",
         )
     if note := releases.judged_as(target, release):
-        output.note(f"{target}: {note}")
+        output.step(f"{target}: {note}")
     return release.read or release.name
 
 

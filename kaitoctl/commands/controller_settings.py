@@ -48,7 +48,7 @@ def generation_named(text: str) -> str:
         hint = f"use a release since v0.3; objects are made as {', '.join(IMAGE_GENERATIONS)} makes them"
         raise InputError(f"--kaito-version {text[:40]!r}: not a release of KAITO", hint=hint)
     if text.removeprefix("v") != IMAGE_GENERATIONS[name].release.removeprefix("v"):
-        output.note(
+        output.step(
             f"{text}: objects as KAITO {IMAGE_GENERATIONS[name].release} makes them, the nearest one known"
         )
         release = nearest(text)

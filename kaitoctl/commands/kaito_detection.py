@@ -163,7 +163,7 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     hidden = "" if is_told else "; Deployments cannot be listed in all namespaces"
     if controller is not None:
         found.target = controller.target
-        output.note(
+        output.step(
             f"judged for {release_detection.target_words(found.target)}: its controller's image says so"
         )
         return found
@@ -171,7 +171,7 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     found.target = release_detection.target_of_crd(crd) if crd is not None else None
     if found.target is not None:
         words = release_detection.target_words(found.target)
-        output.note(f"judged for {words}: its CRD is of that release, and no controller was found{hidden}")
+        output.step(f"judged for {words}: its CRD is of that release, and no controller was found{hidden}")
     else:
         versions = " and ".join(served)
         output.warning(

@@ -73,7 +73,7 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
         raise InputError(f"{files}: {what}{beside}", hint=hint)
     for one in skipped:
         what = f"{one.kind} {one.key.name}".strip()
-        output.note(f"{one.source}: {what} is skipped")
+        output.step(f"{one.source}: {what} is skipped")
     meant.sort(key=lambda one: _KINDS.index(one.kind) if one.kind in _KINDS else 0)
     world = await plan_world.observe_world(
         client,

@@ -49,7 +49,7 @@ def workspaces_in(
                 found += made
                 continue
             if not convert.is_workspace(obj) and kind != "Workspace":
-                output.note(f"{file}: document {number} is a {str(kind)[:63]}, not a Workspace; skipped")
+                output.step(f"{file}: document {number} is a {str(kind)[:63]}, not a Workspace; skipped")
                 continue
             wrong = _problems(obj, namespace, settings)
             problems += [f"{file}: document {number}: {line}" for line in wrong]

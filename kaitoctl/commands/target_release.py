@@ -26,7 +26,7 @@ def target_option(text: str) -> str:
             hint=f"use {OWN}, or a release since v0.3; with rules of their own: {known}",
         )
     if note := judged_as(text, release):
-        output.note(f"{text}: {note}")
+        output.step(f"{text}: {note}")
     return text
 
 

@@ -186,7 +186,7 @@ def _report(
                 others[_text(document.obj.get("kind"))[:63]] = None
                 output.warning(f"{document.source}: {title(document.obj)} was not validated: {why}")
             else:
-                output.note(f"{document.source}: {title(document.obj)} is skipped")
+                output.step(f"{document.source}: {title(document.obj)} is skipped")
             continue
         result = document if isinstance(document, Judged) else _judge(document, world)
         result = _with_twin(result, document, world)

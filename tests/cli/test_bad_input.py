@@ -274,7 +274,7 @@ HALF = (
             "error: stdin: there is no Workspace in it",
         ),
         ("render -f -", NO_WORKSPACE, "error: stdin: there is no Workspace in it"),
-        ("render -f -", NO_WORKSPACE, "  stdin: document 1 is a ConfigMap, not a Workspace; skipped"),
+        ("render -f -", NO_WORKSPACE, "► stdin: document 1 is a ConfigMap, not a Workspace; skipped"),
         ("render -f -", "a: [", "stdin:"),
         ("replay -", "{}", "error: stdin, line 1: not a record"),
         ("replay -", "", "error: stdin: nothing was recorded in it"),
