@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -233,6 +234,17 @@ def test_several_are_restarted_one_after_the_other_and_none_where_one_cannot_be(
     assert done.stdout.split()[::2] == ["workspace.kaito.sh/first-one", "workspace.kaito.sh/second-one"]
 
 
+def test_several_are_deleted_at_once_and_logs_are_of_one(listed: Shell) -> None:
+    where = ("-n", NAMESPACE)
+    for name in ("third-one", "fourth-one"):
+        options = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--label", f"apps={name}")
+        listed.kaitoctl("create", "workspace", name, *options, *where)
+    assert "Serving on port" in listed.kaitoctl("logs", "workspace/third-one", *where).stdout
+    listed.kaitoctl("logs", "third-one", "fourth-one", *where, code=2)
+    gone = listed.kaitoctl("delete", "workspace/third-one", "fourth-one", "--yes", *where).stdout
+    assert gone.split()[::2] == ["workspace.kaito.sh/third-one", "workspace.kaito.sh/fourth-one"]
+
+
 def test_colours_are_forced_and_forbidden_by_the_environment(offline: Shell) -> None:
     def seen(**env: str) -> bool:
         command = ("models", "describe", "phi-4", "-o", "yaml")
@@ -268,12 +280,16 @@ def test_v_6_says_each_request_with_status_and_time_and_no_secret(listed: Shell)
     token = yaml.safe_load(Path(listed.kubeconfig).read_text())["users"][0]["user"].get("token")
     assert token and token not in done.stderr
     assert "GET" not in listed.kaitoctl("-v=2", "status", "-n", NAMESPACE).stderr
+    assert "\nGET /apis/kaito.sh" in listed.kaitoctl("status", "-n", NAMESPACE, "-v").stderr
 
 
 def test_q_leaves_results_warnings_and_errors(offline: Shell) -> None:
     assert "Standard_NC12s_v3" in offline.kaitoctl("-q", "fit", "falcon-7b", "-o", "name").stdout
     assert offline.kaitoctl("config", "view").stderr.startswith("►")
     assert offline.kaitoctl("-q", "config", "view").stderr == ""
+    gated = ("create", "workspace", "w", "--preset", "llama-3.3-70b-instruct", "--dry-run", "client")
+    kept = offline.kaitoctl("-q", *gated, "--instance-type", "Standard_NC24ads_A100_v4", "-o", "name").stderr
+    assert kept.startswith("! ") and "is gated" in kept
     assert "error:" in offline.kaitoctl("-q", "explain", "nonsense", code=2).stderr
 
 
@@ -340,6 +356,8 @@ WHOM = [
     ["--cluster", "stranger", "--insecure-skip-tls-verify"],
     ["--cluster", "stranger", "--certificate-authority", "{ca}"],
     ["--cluster", "echo", "--client-certificate", "{certificate}", "--client-key", "{key}"],
+    ["--cluster", "echo", "--tls-server-name", "localhost"],
+    ["--cluster", "echo", "--tls-server-name", "elsewhere.example"],
     ["--cluster", "nothing"],
     ["--cluster", "echo", "--user", "nobody"],
 ]
@@ -415,6 +433,16 @@ def test_a_server_alone_that_wants_to_know_who_asks_is_told_by_options(offline: 
     assert "--token" in said and "None" not in said
 
 
+def test_a_server_that_says_nothing_is_named_and_given_up(offline: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = ("--server", address, "--token", "s3cret", "--request-timeout", "3s")
+        said = offline.kaitoctl("status", *options, code=3).stderr
+    assert f"waiting for {address} ..." in said
+    assert f"error: cannot reach the API server {address}: no answer in time" in said
+    assert "s3cret" not in said
+
+
 WRONG = {
     "statsu": "did you mean 'status'",
     "wait falcon": "here it is `kaitoctl rollout status NAME --timeout DURATION`",
@@ -473,10 +501,37 @@ def config(shell: Shell, text: str) -> None:
 def test_a_file_has_defaults_for_options(offline: Shell) -> None:
     config(offline, "defaults: {target-version: v0.12}\ncommands: {skus list: {output: name}}\n")
     names = offline.kaitoctl("skus", "list").stdout
-    assert " " not in names and "Standard_NC12s_v3" not in names.split("\n")[0:0]
+    assert " " not in names and "Standard_NC12s_v3" not in names.split()  # KAITO v0.12 does not know it
+    assert "Standard_NC12s_v3" in offline.kaitoctl("skus", "list", "--target-version", "v0.4").stdout.split()
     assert "INSTANCE TYPE" in offline.kaitoctl("skus", "list", "-o", "table").stdout
     shown = yaml.safe_load(offline.kaitoctl("config", "view").stdout)
     assert shown["commands"] == {"skus list": {"output": "name"}}
+
+
+def test_what_is_typed_counts_before_the_environment_and_that_before_the_file(offline: Shell) -> None:
+    for name in ("file", "variable", "typed"):
+        rack = f"instance_types:\n- {{name: rack-{name}, gpus: 1, gpu_memory_gib: 24}}\n"
+        (offline.home / f"{name}.yaml").write_text(rack)
+    config(offline, f"defaults: {{catalog: {offline.home}/file.yaml, cloud: own}}\n")
+    names = ("skus", "list", "-o", "name")
+    from_environment = {"KAITOCTL_CATALOG": f"{offline.home}/variable.yaml"}
+    assert offline.kaitoctl(*names).stdout == "rack-file\n"
+    assert offline.kaitoctl(*names, **from_environment).stdout == "rack-variable\n"
+    typed = offline.kaitoctl(*names, "--catalog", f"{offline.home}/typed.yaml", **from_environment)
+    assert typed.stdout == "rack-typed\n"
+
+
+def test_the_file_is_where_the_environment_says(offline: Shell) -> None:
+    config(offline, "commands: {skus list: {output: json}}\n")
+    (offline.home / "xdg" / "kaitoctl").mkdir(parents=True)
+    (offline.home / "xdg" / "kaitoctl" / "config.yaml").write_text("commands: {skus list: {output: name}}\n")
+    (offline.home / "named.yaml").write_text("commands: {skus list: {output: yaml}}\n")
+    xdg, named = {"XDG_CONFIG_HOME": f"{offline.home}/xdg"}, {"KAITOCTL_CONFIG": f"{offline.home}/named.yaml"}
+
+    def begins(**env: str) -> str:
+        return offline.kaitoctl("skus", "list", **env).stdout.split()[0]
+
+    assert (begins(), begins(**xdg), begins(**xdg, **named)) == ("{", "Standard_NC6", "instance_types:")
 
 
 @pytest.mark.parametrize(
@@ -484,6 +539,8 @@ def test_a_file_has_defaults_for_options(offline: Shell) -> None:
     [
         "defaults: {yes: true}",
         "defaults: {token: x}",
+        "defaults: {force-conflicts: true}",
+        "commands: {apply: {filename: x.yaml}}",
         "commands: {skus list: {nonsense: 1}}",
         "commands: {statsu: {output: name}}",
         "defaults: {outptu: name}",
@@ -526,7 +583,7 @@ def test_what_does_not_go_together_is_said(
     assert [said for said in _skew(found) if words in said]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
 def test_completion_prints_the_script_of_a_shell(offline: Shell, shell: str) -> None:
     script = offline.kaitoctl("completion", shell).stdout
     assert "_KAITOCTL_COMPLETE" in script
