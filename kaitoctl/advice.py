@@ -6,11 +6,13 @@ word by word. Whoever shows it calls `text` with the flags that lead to that clu
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+_INTO_FILE = re.compile(r" > [\w./-]*\w")
 # Commands of kaitoctl that ask no cluster, or (fit, validate, convert) only when one is named.
 _OFFLINE = frozenset(
     {"adapter", "completion", "config", "convert", "explain", "fit", "mirror", "models", "options"}
@@ -127,8 +129,16 @@ def on_screen(advice: Advice, flags: ClusterFlags = NO_FLAGS) -> str:
     if isinstance(advice, str):
         return advice
     found = Words(text(advice, flags))
-    found.commands = tuple(part.line(flags) for part in advice.parts if not isinstance(part, str))
+    found.commands = tuple(_with_files(advice.parts, flags))
     return found
+
+
+def _with_files(parts: Sequence[str | Command], flags: ClusterFlags) -> Iterator[str]:
+    """The command lines, each with the file that its output goes to where the words behind it say so."""
+    for part, behind in zip(parts, (*parts[1:], ""), strict=True):
+        if not isinstance(part, str):
+            into = _INTO_FILE.match(behind) if isinstance(behind, str) else None
+            yield part.line(flags) + (into[0] if into else "")
 
 
 def joined(between: str, several: Sequence[Advice]) -> Advice:

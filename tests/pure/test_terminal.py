@@ -126,6 +126,15 @@ def test_no_line_is_broken_inside_of_a_command_among_words() -> None:
         assert "".join(" ".join(shown).split()) == "".join(f"hint: {words}".split())
 
 
+def test_a_command_stays_in_one_line_with_the_file_that_it_writes() -> None:
+    command = "kaitoctl scale a-workspace -n default --count 2 -o yaml --sandbox"
+    words = advice.on_screen(
+        "a new Workspace can: " + advice.Command(command) + " > a-workspace.yaml, then more"
+    )
+    shown = Terminal(60).lines([Paragraph(words)])
+    assert f"{command} > a-workspace.yaml, then more" in shown or f"{command} > a-workspace.yaml," in shown
+
+
 def test_commands_are_not_broken() -> None:
     command = "kubectl label node " + "n" * 60 + " a=b"
     assert Terminal(40).lines([Command(command, lead="fix: ", indent=6)]) == [f"      fix: {command}"]
