@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kaitoctl.advice import NO_FLAGS, Command
 from kaitoctl.commands import listing, sandbox_models, sandbox_process
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.catalog import SHIPPED, close_matches
@@ -50,9 +51,10 @@ def list_models(*, sandbox_name: str, output_format: str) -> None:
     found = [{"name": preset, "model": str(model)} for preset, model in models_of]
     if not found and output_format in ("table", "wide"):
         output.step("pods are simulated; a model answers for those of a preset after")
-        output.command("kaitoctl sandbox model set PRESET --from MODEL")
+        output.command(Command("kaitoctl sandbox model set PRESET --from MODEL").line(NO_FLAGS))
         output.note("and of our own preset always (98 MB, on this machine's CPU)")
-        output.command("kaitoctl create workspace NAME --preset smollm2-135m-instruct --sandbox")
+        making = Command("kaitoctl create workspace NAME --preset smollm2-135m-instruct --sandbox")
+        output.command(making.line(NO_FLAGS))
         return
     listing.show(
         "presets", found, ("PRESET", "MODEL"), lambda one: (one["name"], one["model"]), output_format
