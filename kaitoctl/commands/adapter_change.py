@@ -189,12 +189,12 @@ class _Changing:
 
     async def _show(self, before: Object, after: Object, pods: Sequence[Object]) -> None:
         """The Workspace's change, what it makes of the workload, and what that costs."""
-        output.step(f"Workspace {key_of(before)}")
+        output.announce(f"Workspace {key_of(before)}")
         output.differences(words.difference(words.adapters_of(before), words.adapters_of(after)))
         workload = await observe_adapters.workload_if_seen(self.client, before)
         if workload is not None and is_made_by_us(workload):
             if changes := words.workload_changes(before, after, workload, self.how.catalog):
-                output.step(f"{workload['kind']} {key_of(workload)}")
+                output.announce(f"{workload['kind']} {key_of(workload)}")
                 output.differences(changes)
         elif workload is not None:
             named = f"{workload['kind']} {key_of(workload)}"

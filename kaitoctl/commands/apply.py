@@ -231,7 +231,7 @@ def _show(target: Target, plan: Plan, prices: Prices) -> None:
     for change in plan.changes:
         if change.fate == "unchanged":
             continue
-        output.step(f"{change.title} is {'to be created' if change.fate == 'created' else 'changed'}")
+        output.announce(f"{change.title} is {'to be created' if change.fate == 'created' else 'changed'}")
         for path, old, new in change.fields:
             output.note(f"{path}: {output.short_value(old)} -> {output.short_value(new)}")
         if change.loading:

@@ -185,7 +185,7 @@ async def _agree(
 ) -> None:
     """Show what changes and what that costs; ask where pods restart or something goes."""
     rest = "removes what no option names" if asked.replace else "leaves the rest as it is"
-    output.step(f"Workspace {key_of(before)} exists; this changes it, and {rest}")
+    output.announce(f"Workspace {key_of(before)} exists; this changes it, and {rest}")
     output.differences(difference)
     ownership_warnings.warn(target, before)
     change = await plan_effects.change_of(

@@ -164,7 +164,7 @@ async def _delete(
         if missing and not ignore_not_found:
             raise missing[0]
         for one in wholes:
-            output.step(f"{one.words} will be deleted")
+            output.announce(f"{one.words} will be deleted")
             ownership_warnings.warn(target, one.obj)
         for deletion in deletions:
             show(target, deletion)
@@ -262,9 +262,9 @@ async def _pods_beside(client: Client, seen: Snapshot) -> list[Object] | None:
 def show(target: Target, deletion: Deletion) -> None:
     """Say what the deletion of a Workspace ends, releases and leaves."""
     if is_being_deleted(deletion.workspace):
-        output.step(f"Workspace {deletion.key} is being deleted already")
+        output.announce(f"Workspace {deletion.key} is being deleted already")
     else:
-        output.step(f"Workspace {deletion.key} will be deleted")
+        output.announce(f"Workspace {deletion.key} will be deleted")
         if not deletion.of_set:  # its owner goes with it
             ownership_warnings.warn(target, deletion.workspace)
     for line in deletion.ends.lines():

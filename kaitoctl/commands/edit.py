@@ -291,7 +291,7 @@ async def _write(target: Target, live: Object, goal: Object, how: _EditOptions) 
             return
         now = await _unchanged(client, live)
         trial = await _send(client, now, goal, dry_run=True)
-        output.step(f"changes to Workspace {key_of(live)}:")
+        output.announce(f"changes to Workspace {key_of(live)}:")
         output.differences(difference(merge_request.asked_of(now), merge_request.asked_of(trial)))
         change = await plan_effects.change_of(
             client, now, trial, how.catalog, is_sandbox=target.sandbox, managed=how.managed
@@ -319,7 +319,7 @@ async def _write_set(client: Client, target: Target, live: Object, goal: Object,
     now = fleet.inference_set
     if uid_of(now) != uid_of(live) or _editable(now) != _editable(live):
         raise _changed(live)
-    output.step(f"changes to InferenceSet {fleet.key}:")
+    output.announce(f"changes to InferenceSet {fleet.key}:")
     output.differences(difference(merge_request.asked_of(now), merge_request.asked_of(goal)))
     options = RolloutOptions(
         yes=how.yes,

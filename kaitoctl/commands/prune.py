@@ -187,11 +187,11 @@ async def _unused(
 def show(target: Target, pruned: Pruned) -> None:
     """Say what ends, which nodes go, and what stays."""
     for fleet in pruned.sets:
-        output.step(f"{delete.set_words(fleet)} will be deleted (--prune)")
+        output.announce(f"{delete.set_words(fleet)} will be deleted (--prune)")
     for one in pruned.deletions:
         delete.show(target, one)
     for obj in pruned.config_maps:
-        output.step(f"ConfigMap {key_of(obj)} will be deleted (--prune)")
+        output.announce(f"ConfigMap {key_of(obj)} will be deleted (--prune)")
 
 
 async def send(client: Client, pruned: Pruned, *, dry_run: str) -> None:

@@ -89,7 +89,7 @@ async def _restart_one(
     change = await plan_effects.restart_of(
         client, workspace, how.catalog, is_sandbox=target.sandbox, managed=how.managed
     )
-    output.step(f"{workload['kind']} {key_of(workload)} will be restarted")
+    output.announce(f"{workload['kind']} {key_of(workload)} will be restarted")
     consent.show_costs(target, change)
     if change.deadlock:
         raise InputError(

@@ -249,7 +249,7 @@ def _show_change(known: WorkspaceRevisions, goal: Object, number: int, catalog: 
         }
 
     what = consequence(known.workspace, goal, catalog, known.history)
-    output.step(f"{_words(known)} rolls back to revision {number}: {what}")
+    output.announce(f"{_words(known)} rolls back to revision {number}: {what}")
     output.differences(difference(shown(known.workspace), shown(goal)))
 
 

@@ -220,7 +220,7 @@ def _strategy(fleet: Fleet, how: _FleetRolloutOptions, surge: int) -> Strategy:
 
 def _show(walk: _Walk) -> None:
     fleet = walk.fleet
-    output.step(f"InferenceSet {fleet.key}: {fleet.template_words}")
+    output.announce(f"InferenceSet {fleet.key}: {fleet.template_words}")
     for one in fleet.outdated:
         way = _way(fleet, one)
         output.note(f"{one.name}: {', '.join(one.differing[:4])}: is {_WORDS.get(way, 'relabelled')}")

@@ -177,7 +177,7 @@ async def undo_to(
     goal = history.as_of(live, chosen)
     patch = {"spec": merge_patch_between(live["spec"], goal["spec"])}
     _require_valid(fleet, goal, number)
-    output.step(f"InferenceSet {fleet.key} gets the template of revision {number} again")
+    output.announce(f"InferenceSet {fleet.key} gets the template of revision {number} again")
     output.differences(difference(history.data_of(live)["Spec"], history.data_of(goal)["Spec"]))
     if how.dry_run == "client":
         output.report_write(goal, how.output, f"rolled back{how.suffix}")

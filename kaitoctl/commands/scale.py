@@ -102,7 +102,7 @@ async def _scale_set(client: Client, target: Target, fleet: Fleet, count: int, h
         return
     if rollout_surge.is_scaled_by_others(live):
         output.warning(f"an autoscaler writes the replicas of InferenceSet {fleet.key}, and may undo this")
-    output.step(f"InferenceSet {fleet.key}: {fleet.wanted} -> {count} replicas")
+    output.announce(f"InferenceSet {fleet.key}: {fleet.wanted} -> {count} replicas")
     if how.dry_run == "client":
         output.report_write(goal, None, f"scaled{how.suffix}")
         return

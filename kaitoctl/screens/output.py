@@ -325,6 +325,11 @@ def step(text: str) -> None:
         _narrate("►", text)
 
 
+def announce(text: str) -> None:
+    """Something is about to be done that ends, takes or costs what the lines below say: with -q, too."""
+    _narrate("►", text)
+
+
 def next_command(text: str) -> None:
     """What can be done now, in one line to paste."""
     if not said.is_quiet:

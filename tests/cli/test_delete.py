@@ -110,6 +110,8 @@ def test_a_dry_run_shows_and_deletes_nothing(shell: Shell, namespace: str, how: 
     done = shell.kaitoctl("delete", "falcon", "-n", namespace, "--dry-run", how)
     assert "will be deleted" in done.stderr
     assert done.stdout == f"workspace.kaito.sh/falcon deleted ({how} dry run)\n"
+    quiet = shell.kaitoctl("-q", "delete", "falcon", "-n", namespace, "--dry-run", how).stderr
+    assert quiet == done.stderr, "what goes is said in any case"
     assert "deletionTimestamp" not in shell.get("workspace", "falcon", "-n", namespace)["metadata"]
     shell.kubectl("delete", "workspace", "falcon", "-n", namespace, "--wait=false")
 
