@@ -45,7 +45,7 @@ NOT_RUN = {
     "docs/runtime.md: curl http://127.0.0.1:5000/v1/chat/completions "
     """-d '{"messages": [{"role": "user", "content": "Who are you?"}]}'""": "tests/runtime/test_clients.py",
     "docs/runtime.md: pip install 'kaitoctl[runtime]'": "installs from the network; the server never ends",
-    "docs/runtime.md: kaitoctl adapter check ./pirate --base ./SmolLM2-135M-Instruct": "wants an adapter",
+    "docs/runtime.md: kaitoctl adapter check examples/pirate": "tests/cli/test_every_screen.py",
 }
 """The blocks that no test runs, by page and first command, and why."""
 
