@@ -514,10 +514,10 @@ def test_what_is_typed_counts_before_the_environment_and_that_before_the_file(of
         (offline.home / f"{name}.yaml").write_text(rack)
     config(offline, f"defaults: {{catalog: {offline.home}/file.yaml, cloud: own}}\n")
     names = ("skus", "list", "-o", "name")
-    from_environment = {"KAITOCTL_CATALOG": f"{offline.home}/variable.yaml"}
+    variable = f"{offline.home}/variable.yaml"
     assert offline.kaitoctl(*names).stdout == "rack-file\n"
-    assert offline.kaitoctl(*names, **from_environment).stdout == "rack-variable\n"
-    typed = offline.kaitoctl(*names, "--catalog", f"{offline.home}/typed.yaml", **from_environment)
+    assert offline.kaitoctl(*names, KAITOCTL_CATALOG=variable).stdout == "rack-variable\n"
+    typed = offline.kaitoctl(*names, "--catalog", f"{offline.home}/typed.yaml", KAITOCTL_CATALOG=variable)
     assert typed.stdout == "rack-typed\n"
 
 
@@ -528,7 +528,7 @@ def test_the_file_is_where_the_environment_says(offline: Shell) -> None:
     (offline.home / "named.yaml").write_text("commands: {skus list: {output: yaml}}\n")
     xdg, named = {"XDG_CONFIG_HOME": f"{offline.home}/xdg"}, {"KAITOCTL_CONFIG": f"{offline.home}/named.yaml"}
 
-    def begins(**env: str) -> str:
+    def begins(**env: Any) -> str:
         return offline.kaitoctl("skus", "list", **env).stdout.split()[0]
 
     assert (begins(), begins(**xdg), begins(**xdg, **named)) == ("{", "Standard_NC6", "instance_types:")
