@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands.follow_fleet import line
+from kaitoctl.commands.overview import gaps_in
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kaito.fleet import view
@@ -16,6 +17,7 @@ from kaitoctl.screens import fleet_screen
 from kaitoctl.screens.layout import BLANK, Block
 
 if TYPE_CHECKING:
+    from kaitoctl.commands.overview import Row
     from kaitoctl.kube.objects import Object
 
 
@@ -42,14 +44,18 @@ class FleetRow:
 
 
 def rows(
-    sets: Iterable[Object], roles: Iterable[Object], workspaces: Iterable[Object], now: datetime
+    sets: Iterable[Object], roles: Iterable[Object], listed: Sequence[Row], now: datetime
 ) -> list[FleetRow]:
     """The sets with those of the Workspaces that are theirs, and the MultiRoleInferences."""
-    by_set: dict[ObjectKey, list[Object]] = {}
-    for one in workspaces:
-        if name := labels_of(one).get(api.LABEL_CREATED_BY_SET):
-            by_set.setdefault(ObjectKey(key_of(one).namespace, name), []).append(one)
-    found = [view.fleet_of(one, by_set.get(key_of(one), ()), (), now, catalog=SHIPPED) for one in sets]
+    by_set: dict[ObjectKey, list[Row]] = {}
+    for row in listed:
+        if name := labels_of(row.workspace).get(api.LABEL_CREATED_BY_SET):
+            by_set.setdefault(ObjectKey(row.key.namespace, name), []).append(row)
+    found = []
+    for one in sets:
+        own = by_set.get(key_of(one), ())
+        fleet = view.fleet_of(one, [row.workspace for row in own], (), now, catalog=SHIPPED)
+        found.append(fleet.as_served(gaps_in(own)))
     made = [FleetRow(one.inference_set, one, view.as_json(one), f"{one.state}  {line(one)}") for one in found]
     for one in roles:
         words = f"{view.state_of_roles(one)}  {view.trouble_of_roles(one)}".rstrip()

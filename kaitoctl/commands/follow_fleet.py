@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.commands.observe_fleet import as_served, fleet_at
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet.view import replica_words, way_out
@@ -122,7 +122,7 @@ async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
     if fleet is None:
         hint = Command("kaitoctl status", "-n", key.namespace) + " lists what there is"
         raise ApiError(404, "NotFound", f"InferenceSet {key} not found", hint=hint)
-    return fleet
+    return await as_served(client, fleet) if fleet.state in ("Ready", "Mixed") else fleet
 
 
 def line(fleet: Fleet) -> str:

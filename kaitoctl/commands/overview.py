@@ -228,6 +228,11 @@ class Overview(Observation):
             yield key, seen
 
 
+def gaps_in(rows: Iterable[Row]) -> dict[str, str]:
+    """What keeps prompts from those of the Workspaces whose status says that they are ready, by name."""
+    return {row.key.name: row.where for row in rows if row.state == "NotServing"}
+
+
 def _titled(kind: Kind, view: Informer) -> list[Object]:
     return [with_type(kind, view.store[key]) for key in sorted(view.store)]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kaitoctl.commands import follow_fleet, option_values
 from kaitoctl.commands.fleet_picture import report
 from kaitoctl.commands.name_lookup import no_such_set
-from kaitoctl.commands.observe_fleet import fleet_at
+from kaitoctl.commands.observe_fleet import as_served, fleet_at
 from kaitoctl.errors import ApiError, ExitCode, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.fleet.roles import ROLES
@@ -31,11 +31,12 @@ async def show_fleet(client: Client, target: Target, key: ObjectKey, output_form
     fleet = await fleet_at(client, key)
     if fleet is None:
         return await _show_roles(client, target, key, output_format)
+    fleet = await as_served(client, fleet)
     if option_values.is_structured(output_format):
         output.write_structured(as_json(fleet), output_format)
     else:
         output.show(report(target, fleet, datetime.now(UTC)))
-    return ExitCode.NEGATIVE if fleet.state == "Failed" else ExitCode.DONE
+    return ExitCode.NEGATIVE if fleet.state in ("Failed", "NotServing") else ExitCode.DONE
 
 
 async def missing(client: Client, key: ObjectKey) -> ApiError:
@@ -86,7 +87,8 @@ async def _show_roles(client: Client, target: Target, key: ObjectKey, output_for
         if error.status != 404:
             raise
         return None
-    fleets = [await fleet_at(client, ObjectKey(key.namespace, f"{key.name}-{role}")) for role in ROLES]
+    made = [await fleet_at(client, ObjectKey(key.namespace, f"{key.name}-{role}")) for role in ROLES]
+    fleets = [fleet and await as_served(client, fleet) for fleet in made]
     found = {
         "apiVersion": api.MULTI_ROLE_INFERENCE.api_version,
         "kind": api.MULTI_ROLE_INFERENCE.kind,

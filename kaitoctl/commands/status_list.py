@@ -145,7 +145,7 @@ def _fleets(
         return []
     from kaitoctl.commands import fleet_rows  # most clusters have no InferenceSets
 
-    return fleet_rows.rows(sets, roles, [row.workspace for row in rows], now)
+    return fleet_rows.rows(sets, roles, rows, now)
 
 
 def _fleet_blocks(fleets: Sequence[FleetRow], now: datetime, everywhere: bool) -> list[Block]:

@@ -86,7 +86,7 @@ async def _answer(client: Client, target: Target, asked: Named, known: Catalog, 
     if not isinstance(seen, Snapshot):
         from kaitoctl.commands import why_fleet  # most names are those of Workspaces
 
-        answer = why_fleet.of_set(target, seen)
+        answer = await why_fleet.look_at(client, target, seen)
         if isinstance(answer, Answer):
             return answer
         seen = await read(client, answer)

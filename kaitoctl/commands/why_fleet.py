@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kaitoctl.commands.observe_fleet import as_served
 from kaitoctl.commands.why_answer import Answer
 from kaitoctl.kaito.fleet.view import as_json as fleet_json
 from kaitoctl.kaito.fleet.view import way_out
@@ -15,6 +16,12 @@ from kaitoctl.screens.layout import Command as Line
 if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.fleet.view import Fleet
+    from kaitoctl.kube.client import Client
+
+
+async def look_at(client: Client, target: Target, fleet: Fleet) -> Answer | ObjectKey:
+    """As `of_set`, once it is known which replicas serve."""
+    return of_set(target, await as_served(client, fleet))
 
 
 def of_set(target: Target, fleet: Fleet) -> Answer | ObjectKey:

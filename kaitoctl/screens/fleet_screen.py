@@ -24,8 +24,8 @@ from kaitoctl.screens.status_screen import age, brief
 if TYPE_CHECKING:
     from kaitoctl.kaito.view import View
 
-_MARKS = {"Ready": "✔", "Failed": "✗", "Mixed": "!"}
-_STYLES = {"Ready": "green", "Failed": "red", "Mixed": "yellow", "Deleting": "yellow"}
+_MARKS = {"Ready": "✔", "Failed": "✗", "NotServing": "✗", "Mixed": "!"}
+_STYLES = {"Ready": "green", "Failed": "red", "NotServing": "red", "Mixed": "yellow", "Deleting": "yellow"}
 _HEADERS = ("REPLICA", "READY", "TEMPLATE", "REVISION", "ADAPTERS", "NODES", "AGE", "MESSAGE")
 _MOST = 4  # replicas with a bar: the table has all
 _ROLES_HEADERS = ("MULTIROLEINFERENCE", "STATE", "PREFILL", "DECODE", "AGE", "MESSAGE")
@@ -41,7 +41,8 @@ def report(fleet: Fleet, now: datetime, *, hint: str = "", coming_up: Sequence[V
         hint: the command that gets it further; empty when none is needed.
         coming_up: replicas that are followed, on a terminal.
     """
-    head = f"InferenceSet {fleet.key}: {fleet.state.lower()}, {fleet.ready} of {fleet.wanted} replicas ready"
+    state = "not serving" if fleet.state == "NotServing" else fleet.state.lower()
+    head = f"InferenceSet {fleet.key}: {state}, {fleet.ready} of {fleet.wanted} replicas ready"
     blocks: list[Block] = [Paragraph(head, mark=_MARKS.get(fleet.state, "-"))]
     blocks.append(Paragraph(fleet.trouble or fleet.template_words, indent=2))
     if hint:

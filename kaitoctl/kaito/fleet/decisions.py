@@ -37,6 +37,7 @@ class Replica:
         failure: why it will not come up by itself; empty when it may.
         leaving: whether it is being deleted.
         way: how it comes to be as the template says.
+        silent: what keeps prompts from it although its status says that it is ready.
     """
 
     workspace: Object
@@ -45,6 +46,7 @@ class Replica:
     failure: str = ""
     leaving: bool = False
     way: Way = ""
+    silent: str = ""
 
     @property
     def name(self) -> str:

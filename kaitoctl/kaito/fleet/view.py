@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kaitoctl.advice import Command
@@ -88,6 +88,18 @@ class Fleet:
         """The replicas that are not being deleted."""
         return tuple(one for one in self.replicas if not one.leaving)
 
+    def as_served(self, gaps: Mapping[str, str]) -> Fleet:
+        """The same, without those replicas as ready ones that say so and serve nobody.
+
+        Args:
+            gaps: what keeps prompts from each of those, by name.
+        """
+        replicas = tuple(
+            replace(one, is_ready=False, silent=gaps[one.name]) if one.is_ready and one.name in gaps else one
+            for one in self.replicas
+        )
+        return replace(self, replicas=replicas)
+
     @property
     def stuck(self) -> str:
         """Why it gets no further by itself though its replicas serve; empty when it does, or is there."""
@@ -153,12 +165,19 @@ class Fleet:
             return ""
         if self.failed is not None and not self.is_over_budget and not self.refusal:
             return f"{self.failed.name}: {self.failed.failure}"
+        if self.silent is not None and not self.refusal:
+            return f"{self.silent.name}: {self.silent.silent}"
         return self.refusal or self._held
 
     @property
     def failed(self) -> Replica | None:
         """The first replica that will not come up by itself; None when there is none."""
         return next((one for one in self.live if one.failure), None)
+
+    @property
+    def silent(self) -> Replica | None:
+        """The first replica that says that it is ready and serves nobody; None when there is none."""
+        return next((one for one in self.live if one.silent), None)
 
     @property
     def worst(self) -> Replica | None:
@@ -172,7 +191,9 @@ class Fleet:
         if self.is_leaving:
             return "Deleting"
         if self.ready < self.wanted:
-            return "Failed" if self.failed or self.refusal else "Progressing"
+            if self.failed or self.refusal:
+                return "Failed"
+            return "NotServing" if self.silent else "Progressing"
         if self.outdated:
             return "Progressing" if self.is_walked else "Mixed"
         return "Progressing" if len(self.live) > self.wanted else "Ready"
@@ -212,8 +233,8 @@ def way_out(fleet: Fleet) -> tuple[Command, str] | None:
         return None
     if fleet.refusal:
         return edit
-    if fleet.failed is not None:
-        return Command("kaitoctl why", fleet.failed.name, "-n", space), " shows the cause"
+    if (down := fleet.failed or fleet.silent) is not None:
+        return Command("kaitoctl why", down.name, "-n", space), " shows the cause"
     if fleet.is_paused:
         return Command("kaitoctl rollout resume", name, "-n", space), " resumes it"
     if not fleet.is_rolled_by_kaitoctl:
@@ -225,8 +246,8 @@ def replica_words(replica: Replica) -> str:
     """How a replica is, in words."""
     if replica.leaving:
         return "being deleted"
-    if replica.failure:
-        return replica.failure
+    if replica.failure or replica.silent:
+        return replica.failure or replica.silent
     if not replica.is_ready:
         found = conditions.find(replica.workspace, api.WORKSPACE_SUCCEEDED) or {}
         return str(found.get("message") or "not reconciled yet")

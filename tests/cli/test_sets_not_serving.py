@@ -1,0 +1,74 @@
+"""A set is not ready while one of its replicas says so and serves nobody, as no Workspace is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet_cluster import a_cluster, live, ready, said, until
+from fleet_world import inference_set as set_of
+
+from kaitoctl import fleet_controller
+from kaitoctl.commands import status, why
+from kaitoctl.commands.option_values import NOT_SAID, Which
+from kaitoctl.errors import TimedOut
+from kaitoctl.kaito.api import INFERENCE_SET as SET
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import POD, SERVICE, STATEFUL_SET, key_of
+
+SHOWN: dict[str, Any] = {"watch": False, "timeout": None, "record": None, "output_format": "table"}
+
+
+@pytest.mark.parametrize("what", ["service", "pods"])
+def test_a_replica_that_nobody_reaches_is_not_counted_as_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Nobody corrects its status: the controller is gone."""
+    monkeypatch.setattr("kaitoctl.commands.follow_fleet.LOOK_AGAIN_S", 0.1)
+
+    async def story() -> None:
+        async with a_cluster(tmp_path) as (client, target):
+            managing = asyncio.ensure_future(fleet_controller.run_together(client))
+            await client.send(request.create(SET, set_of(2)))
+
+            async def both_ready() -> bool:
+                return len(await ready(client)) == 2
+
+            await until(both_ready)
+            managing.cancel()
+            await asyncio.gather(managing, return_exceptions=True)
+            _, text, _ = await said(status.status, which=Which(("phis",)), target=target, **SHOWN)
+            assert "ready, 2 of 2 replicas ready" in text
+            name = key_of((await live(client))[0]).name
+            if what == "service":
+                await client.send(request.delete(SERVICE, "default", name))
+            else:
+                nobody = {"spec": {"replicas": 0}}
+                await client.send(request.merge_patch(STATEFUL_SET, "default", name, nobody, manager="x"))
+
+                async def one_pod() -> bool:
+                    return len((await client.list(POD, "default")).items) == 1
+
+                await until(one_pod)
+            code, text, _ = await said(status.status, which=Which(("phis",)), target=target, **SHOWN)
+            assert (code, "not serving, 1 of 2 replicas ready" in text) == (1, True), text
+            assert f"kaitoctl why {name}" in text
+            _, text, _ = await said(
+                status.status,
+                which=Which(everywhere=True),
+                target=target,
+                **{**SHOWN, "output_format": "json"},
+            )
+            (found,) = json.loads(text)["inferenceSets"]
+            assert (found["state"], found["readyReplicas"]) == ("notserving", 1)
+            asked: dict[str, Any] = {"output_format": "short", "catalog": None, "managed": NOT_SAID}
+            code, text, _ = await said(why.why, names=["phis"], target=target, **asked)
+            assert (code, name in text) == (1, True), text
+            with pytest.raises(TimedOut, match="1 of 2 replicas ready"):
+                follow = {**SHOWN, "watch": True, "timeout": "1s"}
+                await said(status.status, which=Which(("phis",)), target=target, **follow)
+
+    asyncio.run(story())
