@@ -107,6 +107,7 @@ def test_what_holds_the_deletion_is_named_when_time_is_up(shell: Shell, namespac
 @pytest.mark.parametrize("how", ["client", "server"])
 def test_a_dry_run_shows_and_deletes_nothing(shell: Shell, namespace: str, how: str) -> None:
     create(shell, namespace, "falcon", "--no-wait")
+    shell.kaitoctl("status", "falcon", "-n", namespace, "-w", "--timeout", "90s")  # all that goes is there
     done = shell.kaitoctl("delete", "falcon", "-n", namespace, "--dry-run", how)
     assert "will be deleted" in done.stderr
     assert done.stdout == f"workspace.kaito.sh/falcon deleted ({how} dry run)\n"

@@ -1022,10 +1022,9 @@ def _meddled(cluster: Cluster, state: State, key: ObjectKey) -> State:
 
 
 def _harm(before: State, asked: Request, after: State, root: Root, key: ObjectKey) -> str:
-    owner: Object = next((entry.obj for entry in root.tables[0] if entry.key == key), {"metadata": {}})
-    live: Object = next(
-        (obj for obj in before.objects(kaito.WORKSPACE) if key_of(obj) == key), {"metadata": {}}
-    )
+    nobody: Object = {"metadata": {"namespace": key.namespace, "name": key.name}}
+    owner: Object = next((entry.obj for entry in root.tables[0] if entry.key == key), nobody)
+    live: Object = next((obj for obj in before.objects(kaito.WORKSPACE) if key_of(obj) == key), nobody)
     finalizers = dig(asked.body, "metadata", "finalizers")
     if finalizers and kaito.FINALIZER in finalizers and is_being_deleted(owner):
         return "our finalizer is asked for while the Workspace is being deleted"

@@ -222,16 +222,16 @@ def answer(asked: Asked, reason: str, words: str, image: str) -> tuple[str, Advi
 # Registries of clouds, whose tokens do not last, and what gives nodes access by their own identity instead.
 _BY_IDENTITY = (
     (
-        r"\d+\.dkr[.-]ecr(?:-fips)?\.[\w-]+\.(?:amazonaws\.com(?:\.cn)?|on\.aws)",
+        r"^\d+\.dkr[.-]ecr(?:-fips)?\.[\w-]+\.(?:amazonaws\.com(?:\.cn)?|on\.aws)",
         "let the nodes' role pull from ECR (AmazonEC2ContainerRegistryReadOnly; the repository of another "
         "account must allow it, too): a pull secret for ECR is valid for 12 hours alone",
     ),
     (
-        r"[\w-]+\.azurecr\.(?:io|cn|us)",
+        r"^[\w-]+\.azurecr\.(?:io|cn|us)",
         "attach the registry to the cluster (AKS: --attach-acr), which gives the kubelet's identity AcrPull",
     ),
     (
-        r"(?:[\w-]+-)?docker\.pkg\.dev|(?:[a-z]+\.)?gcr\.io",
+        r"^(?:[\w-]+-)?docker\.pkg\.dev|^(?:[a-z]+\.)?gcr\.io",
         "give the service account of the nodes roles/artifactregistry.reader",
     ),
 )

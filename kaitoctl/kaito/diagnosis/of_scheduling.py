@@ -304,7 +304,7 @@ def thrown_out(case: Case) -> Iterator[Cause]:
 # How a pod's name goes on after that of its StatefulSet, Job or Deployment, which is the Workspace's.
 # Source: Kubernetes v1.37.2 apimachinery/pkg/util/rand (alphanums), apiserver/pkg/storage/names.
 _RANDOM = "[bcdfghjklmnpqrstvwxz2456789]"
-_OF_ITS_WORKLOAD = rf"-(?:\d+|(?:{_RANDOM}{{4,10}}-)?{_RANDOM}{{5}})"
+_OF_ITS_WORKLOAD = re.compile(rf"-(?:\d+|(?:{_RANDOM}{{4,10}}-)?{_RANDOM}{{5}})")
 
 
 def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], str]]:
@@ -325,7 +325,7 @@ def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], 
         if is_pods and event.get("reason") in _EVENTS and "Cancelling" not in str(event.get("message")):
             name = str(dig(event, "involvedObject", "name"))
             pod = next((item for item in case.seen.pods if item["metadata"]["name"] == name), {})
-            if not pod and not re.fullmatch(re.escape(case.name) + _OF_ITS_WORKLOAD, name):
+            if not pod and not _OF_ITS_WORKLOAD.fullmatch(name.removeprefix(case.name)):
                 continue  # of falcon-7b, where this one is falcon
             yield name, str(event["reason"]), [event_words(event)], str(dig(pod, "spec", "nodeName") or "")
 
