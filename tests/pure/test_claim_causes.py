@@ -140,7 +140,8 @@ def test_a_reason_that_is_not_known_is_shown_with_its_message() -> None:
         ("MissingSubscriptionRegistration: not registered to use namespace", "node-claim-failed", "register"),
         ("OptInRequired: You are not subscribed to this service", "node-claim-failed", "register"),
         (
-            "The VM size of Standard_NC99 is not allowed in your subscription in location 'eastus'",
+            "The VM size of Standard_NC99 is not allowed in your subscription in location 'eastus'. For more "
+            "details, please visit https://aka.ms/cpu-quota",
             "instance-type-unavailable",
             "waiting does not help",
         ),

@@ -214,6 +214,8 @@ def test_what_a_registry_said_stands_in_the_cause_when_nobody_knows_it() -> None
         ("CreateContainerError", "unresolvable CDI devices nvidia.com/gpu=all", "container toolkit"),
         ("CreateContainerError", "error unpacking image: no space left on device", "disk"),
         ("RunContainerError", 'exec: "vllm": executable file not found in $PATH', "the image lacks"),
+        ("RunContainerError", 'exec: "vllm serve --port 5000": stat vllm serve --port 5000: no such', "list"),
+        ("RunContainerError", 'exec: "vllm serve": executable file not found in $PATH', "list of words"),
         ("CreateContainerConfigError", "failed to apply OCI options: no command specified", "set command"),
         ("CreateContainerError", 'name "falcon_0" is reserved for "5c1f"', "delete the pod"),
     ],
@@ -260,6 +262,46 @@ def test_a_pod_that_failed_by_its_own_limits_or_with_its_node(
     cause = world.cause()
     assert says in cause.message
     assert hint in cause.hint
+
+
+LIMIT, MEMORY = (
+    'Usage of EmptyDir volume "models" exceeds the limit "20Gi".',
+    "The node was low on resource: memory.",
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "times", "template", "node", "is_root"),
+    [
+        (LIMIT, 1, "a", "gpu-2", True),
+        (LIMIT, 1, "b", "gpu-2", False),  # somebody has changed it since
+        (MEMORY, 3, "a", "gpu-1", True),
+        (MEMORY, 1, "a", "gpu-1", False),  # may have been a neighbour
+        (MEMORY, 3, "a", "gpu-2", False),
+    ],
+)
+def test_pods_that_are_evicted_one_after_the_other_are_the_cause_while_the_next_one_loads(
+    words: str, times: int, template: str, node: str, is_root: bool
+) -> None:
+    world = World("rejected-by-kubelet").without("Event")
+    pod = world["Pod"]
+    world.objects = [item for item in world.objects if item["kind"] != "Pod"]
+    for number in range(times + 1):
+        one = copy.deepcopy(pod)
+        one["metadata"] |= {"name": f"{pod['metadata']['name']}-{number}", "uid": f"{number}"}
+        one["metadata"]["creationTimestamp"] = f"2026-11-28T16:4{number}:00Z"
+        one["metadata"]["labels"]["pod-template-hash"] = template if number == times else "a"
+        one["spec"]["nodeName"] = node if number == times else "gpu-1"
+        one["status"] = {"phase": "Failed", "reason": "Evicted", "message": words}
+        target = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+        one["status"]["conditions"] = [target]
+        if number == times:
+            one["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+        world.objects.append(one)
+    causes = world.diagnosis().causes
+    assert not any(cause.code == "pod-thrown-out" for cause in causes), "the status says more"
+    (evicted,) = (cause for cause in causes if cause.code == "pod-evicted")
+    assert (evicted.weight == "fault") is is_root
 
 
 @pytest.mark.parametrize(

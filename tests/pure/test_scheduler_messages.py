@@ -361,6 +361,13 @@ def test_what_a_kubelet_says_of_a_claim(words: str, code: str, hint: str) -> Non
         ("mount.nfs: rpc.statd is not running but is required for remote locking.", "nolock"),
         ("mount.nfs: portmap query failed: RPC: Remote system error", "rpcbind"),
         ("mount.nfs: Protocol not supported", "version of NFS"),
+        ("mount.nfs: Connection timed out", "firewall"),
+        ("mount.nfs4: No route to host", "firewall"),
+        ("clnt_create: RPC: Program not registered", "service runs"),
+        (
+            "mounting 10.0.5.4:/m failed, reason given by server: No such file or directory",
+            "not have or export",
+        ),
         ("mount.nfs: requested NFS version or transport protocol is not supported", "version of NFS"),
         ("rpc error: code = FailedPrecondition desc = volume has not been staged yet", "recreate the pod"),
         (

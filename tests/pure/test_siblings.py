@@ -311,9 +311,12 @@ def test_a_readiness_gate_that_is_shut_is_named(gate: str, since: str, weight: s
     world["Deployment"]["status"]["readyReplicas"] = 0
     for item in world["Workspace"]["status"]["conditions"]:
         item["status"] = "False"
-    cause = world.cause()
-    assert (cause.code, cause.weight) == ("nobody-served", weight)
-    assert f"readiness gate {gate} is not True" in cause.message
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "late"}
+    for conditions in (world["Deployment"]["status"].get("conditions") or [], [late]):
+        world["Deployment"]["status"]["conditions"] = conditions
+        cause = world.cause()
+        assert (cause.code, cause.weight) == ("nobody-served", weight)
+        assert f"readiness gate {gate} is not True" in cause.message
 
 
 @pytest.mark.parametrize(

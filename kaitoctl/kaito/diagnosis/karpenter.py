@@ -260,8 +260,12 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
 )
 
 
+_ADDRESS = re.compile(r"https?://\S+")  # aka.ms/cpu-quota stands also in words that are of no quota
+
+
 def by_words(words: str) -> Reason:
     """What a message means whose reason is one for everything."""
+    words = _ADDRESS.sub("", words)
     return next((reason for pattern, reason in _WORDS if re.search(pattern, words)), _FAILED)
 
 

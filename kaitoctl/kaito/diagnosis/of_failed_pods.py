@@ -15,7 +15,7 @@ from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, creation_time_of, dig
+from kaitoctl.kube.objects import Object, creation_time_of, dig, labels_of
 
 _DISK = r"(?i)disk|ephemeral-storage|resource: (?:\w*inodes|nodefs|imagefs|containerfs)"
 _DEVICES = r"(?i)\bdevices?\b|Allocate failed|nvidia|\bgpu\b"
@@ -89,7 +89,7 @@ def _cause(case: Case, group: _Group, code: str) -> Cause:
         evidence,
         hint=hint,
         command=look,
-        weight=_weight(case, newest),
+        weight=_weight(case, group),
     )
 
 
@@ -122,8 +122,9 @@ def _is_too_small(words: str) -> bool:
 _TOO_SMALL = "the pod asks for more than the whole node has: take larger nodes, or ask for less"
 
 
-def _weight(case: Case, newest: Object) -> Weight:
-    """A fault while no pod has come after it that got further."""
+def _weight(case: Case, group: _Group) -> Weight:
+    """A fault while no pod has come after it that got further, or while the next one will fail alike."""
+    newest = group.newest
     later = [
         pod
         for pod in case.seen.pods
@@ -132,7 +133,21 @@ def _weight(case: Case, newest: Object) -> Weight:
         and dig(pod, "spec", "nodeName")
     ]
     served = any(pod_state.is_ready(pod) for pod in case.seen.pods)
-    return "note" if later or served else "fault"
+    if served or not later:
+        return "note" if served else "fault"
+    alike = [pod for pod in later if _template_of(pod) == _template_of(newest)]
+    is_again = len(group.pods) > 1 and any(dig(pod, "spec", "nodeName") == group.node for pod in alike)
+    return "fault" if is_again or (alike and re.search(_OWN_LIMIT, group.words)) else "note"
+
+
+# What a pod sets itself, on whatever node it is. Source: Kubernetes v1.37.2 pkg/kubelet/eviction/helpers.go.
+_OWN_LIMIT = r"exceeds the (?:total )?limit|exceeded its local ephemeral storage limit"
+
+
+def _template_of(pod: Object) -> str:
+    """Which revision of its workload's template it was made from; empty when it does not say."""
+    labels = labels_of(pod)
+    return labels.get("pod-template-hash") or labels.get("controller-revision-hash") or ""
 
 
 # Where a reason, or its words, tell more than the cause. Source: Kubernetes v1.37.2, pkg/kubelet/eviction/

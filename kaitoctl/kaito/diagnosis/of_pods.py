@@ -97,6 +97,11 @@ _START_HINTS = (
         "on the node",
     ),
     (
+        r"exec: \"[^\"\s]{1,120} [^\"]{0,600}\": (?:stat |executable file not found)",
+        "the command is one text with spaces, and is looked for as a program of that name: give it as a list "
+        "of words, or as sh -c and the text",
+    ),
+    (
         r"(?i)exec: |executable file not found|no such file or directory",
         "the image lacks the program that is to run",
     ),

@@ -307,11 +307,16 @@ _RANDOM = "[bcdfghjklmnpqrstvwxz2456789]"
 _OF_ITS_WORKLOAD = re.compile(rf"-(?:\d+|(?:{_RANDOM}{{4,10}}-)?{_RANDOM}{{5}})")
 
 
+def _is_evicted(pod: Object) -> bool:
+    """Whether it is there still, and says itself by what its node evicted it (`of_failed_pods`)."""
+    return dig(pod, "status", "phase") == "Failed" and dig(pod, "status", "reason") == "Evicted"
+
+
 def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], str]]:
     """Pods that were put out of the way: name, reason, evidence, node."""
     for pod in case.seen.pods:
         item = conditions.find(pod, "DisruptionTarget")
-        if item is not None and item.get("status") == "True":
+        if item is not None and item.get("status") == "True" and not _is_evicted(pod):
             words = reason_words(item)
             evidence = [("condition DisruptionTarget", words)]
             yield (
@@ -327,6 +332,8 @@ def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], 
             pod = next((item for item in case.seen.pods if item["metadata"]["name"] == name), {})
             if not pod and not _OF_ITS_WORKLOAD.fullmatch(name.removeprefix(case.name)):
                 continue  # of falcon-7b, where this one is falcon
+            if _is_evicted(pod):
+                continue
             yield name, str(event["reason"]), [event_words(event)], str(dig(pod, "spec", "nodeName") or "")
 
 

@@ -71,6 +71,16 @@ _VOLUME_HINTS = (
         "with NFS 4 or nolock (mountOptions)",
     ),
     (
+        r"mount\.nfs4?: .{0,80}(?:timed out|Connection refused|No route to host|unreachable)|"
+        r"clnt_create: RPC: |RPC: (?:Program not registered|Port mapper failure|Unable to (?:send|receive))",
+        "the node does not reach the NFS server: check that its service runs there, and the firewall and "
+        "network between them",
+    ),
+    (
+        r"reason given by server: No such file or directory",
+        "the NFS server does not have or export this path: correct it, or export it there",
+    ),
+    (
         r"mount\.nfs4?: .{0,60}(?:[Pp]rotocol not supported|version or transport|not supported)",
         "the server does not speak the version of NFS that is asked for: name another (mountOptions, "
         "nfsvers)",

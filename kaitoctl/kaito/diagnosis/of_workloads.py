@@ -308,6 +308,8 @@ def failed_tuning(case: Case) -> Iterator[Cause]:
 def given_up(case: Case) -> Iterator[Cause]:
     """Deployments that Kubernetes has given up."""
     loading = [pod for pod in case.pods if is_at_work(case.seen, pod)]
+    if any(conditions.is_true(pod, "ContainersReady") for pod in loading):
+        return  # they wait for a readiness gate, not for time
     still, hint = "", "check the pods"
     if loading and not case.seen.is_ours:
         since_s = case.age_s(loading[0]["metadata"].get("creationTimestamp"))
