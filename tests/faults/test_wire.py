@@ -87,7 +87,8 @@ def test_killed_before_and_after_each_write(play: Play, count: Counter[str]) -> 
             assert deaths < 40, f"no end of writes: {wire.proxy.writes()}"
         wire.proxy.rules = []
         count["deaths at a write"] += deaths
-        assert deaths >= 12, f"{deaths} deaths: there are six writes at least"
+        # After the last one, that it is ready, the Workspace may be seen to be so before the process dies.
+        assert deaths >= 11, f"{deaths} deaths: there are six writes at least"
         await wire.judge(most_writes=MOST_WRITES + deaths)
         assert len(await wire.claims()) == 1
 
