@@ -309,7 +309,7 @@ _OF_ITS_WORKLOAD = re.compile(rf"-(?:\d+|(?:{_RANDOM}{{4,10}}-)?{_RANDOM}{{5}})"
 
 def _is_evicted(pod: Object) -> bool:
     """Whether it is there still, and says itself by what its node evicted it (`of_failed_pods`)."""
-    return dig(pod, "status", "phase") == "Failed" and dig(pod, "status", "reason") == "Evicted"
+    return (dig(pod, "status", "phase"), dig(pod, "status", "reason")) == ("Failed", "Evicted")
 
 
 def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], str]]:
