@@ -51,6 +51,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "competition": lambda chosen: competition.figures(chosen.rounds or 9),
     "fleets": lambda chosen: fleets.figures(chosen.rounds or 3),
     "real": lambda chosen: real.figures(chosen.rounds or 3, chosen.workspaces or 300),
+    "burst": lambda chosen: [real.burst()],
     "large": lambda chosen: large.figures(chosen.workspaces or 50_000),
     "shards": lambda chosen: shards.figures(),
     "suite": lambda chosen: suite.figures(),

@@ -34,6 +34,7 @@ PARTS = {
     "competition": "Workspaces that compete for nodes",
     "fleets": "A hundred sets of ten replicas",
     "real": "On a real control plane",
+    "burst": "A burst on a real control plane",
     "large": "50,000 Workspaces, one controller",
     "shards": "A million Workspaces, simulated",
     "suite": "The test suite",
@@ -74,8 +75,10 @@ ABOUT = {
         "etcd and kube-apiserver with TLS, client certificates, RBAC and an audit log, on the same two cores; commands read a hundred "
         "nodes and Workspaces. The three programs work beside no other controllers. `until pods run` is kaitoctl beside those that "
         "make pods of Deployments and schedule them: two statuses and two Events for each Workspace, and the watches tell of pods, too. "
-        "Of a thousand at once, the time until the last is Ready stands beside the time in which the bare client has made the same five "
-        "writes for each, on a control plane with the same others."
+    ),
+    "burst": (
+        "The time until the last of a thousand is Ready, beside those that make pods and schedule them, stands beside the time in which "
+        "the bare client has made its five writes for each, on a control plane with the same others; each once."
     ),
     "large": (
         "The API server is the sandbox's, in another process; each Workspace has a node of its own and two pods that the benchmark makes. "
