@@ -127,12 +127,11 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
     trials = [one for one in found if isinstance(one, Trial)]
     workspaces = [one for one in trials if one.kind == "Workspace"]
     there, now = world.stores.workspaces.values(), datetime.now(UTC)
+    of_sets = [one for one in trials if one.kind == api.INFERENCE_SET.kind]
+    bought = _bought_for(world) if of_sets else set()
     sets = {
-        key_of(one.after): planning.effects_of_set(
-            one, there, now, is_own=world.is_own, bought=_bought_for(world)
-        )
-        for one in trials
-        if one.kind == api.INFERENCE_SET.kind
+        key_of(one.after): planning.effects_of_set(one, there, now, is_own=world.is_own, bought=bought)
+        for one in of_sets
     }
     replicas = [workspace for one in sets.values() for workspace in one.starting]
     beside = [one.after for one in trials if one.kind == CONFIG_MAP.kind]

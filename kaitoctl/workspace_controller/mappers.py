@@ -11,12 +11,13 @@ from kaitoctl.reconcile.store import Store
 from kaitoctl.workspace_controller.children import CHILD_NAMES
 from kaitoctl.workspace_controller.stores import Stores, node_index, node_of_claim, workspace_of_labels
 
+_ENDINGS = tuple(name({"metadata": {"name": ""}}) for name in CHILD_NAMES)
+
 
 def keys_by_child_name(child: Object, workspaces: Store) -> Iterable[ObjectKey]:
     """A foreign object of our name that comes or goes makes or ends a name conflict."""
     key = key_of(child)
-    endings = (name({"metadata": {"name": ""}}) for name in CHILD_NAMES)
-    of_these = {ObjectKey(key.namespace, key.name.removesuffix(ending)) for ending in endings}
+    of_these = {ObjectKey(key.namespace, key.name.removesuffix(ending)) for ending in _ENDINGS}
     return [name for name in {key} | of_these if name in workspaces]
 
 

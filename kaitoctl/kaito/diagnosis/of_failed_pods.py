@@ -132,9 +132,10 @@ def _weight(case: Case, group: _Group) -> Weight:
         and creation_time_of(pod) >= creation_time_of(newest)
         and dig(pod, "spec", "nodeName")
     ]
-    served = any(pod_state.is_ready(pod) for pod in case.seen.pods)
-    if served or not later:
-        return "note" if served else "fault"
+    if any(pod_state.is_ready(pod) for pod in case.seen.pods):
+        return "note"
+    if not later:
+        return "fault"
     alike = [pod for pod in later if _template_of(pod) == _template_of(newest)]
     is_again = len(group.pods) > 1 and any(dig(pod, "spec", "nodeName") == group.node for pod in alike)
     return "fault" if is_again or (alike and re.search(_OWN_LIMIT, group.words)) else "note"

@@ -248,24 +248,20 @@ def _of_its_secrets(pull: _Pull) -> Cause | None:
     if not asked.takes_secrets:
         message = f"{asked.words} denies access to the image{pull.of}, {pull.image}"
         return pull.blamed("image-unauthorized", message, asked.denial, pull.describe)
+    by_identity = of_registries.by_identity(registry)
+    or_by_identity = f"; or {by_identity}" if by_identity else ""
     secrets = sorted({ref.name for ref in pod_state.references(pull.pod) if ref.use == "pull"})
     if gone := [secret for secret in secrets if Named("Secret", secret) in case.seen.missing]:
         pull.evidence.append(("cluster", f"there is no Secret {gone[0]} in this namespace"))
         message = (
             f"pull secret {gone[0]} does not exist, and {registry} requires credentials for {pull.image}"
         )
-        create, other = (
-            of_registries.for_registry(case, gone[0], registry),
-            of_registries.by_identity(registry),
-        )
-        hint = f"create it; or {other}" if other else "create it"
-        return pull.blamed("pull-secret-missing", message, hint, create)
+        create = of_registries.for_registry(case, gone[0], registry)
+        return pull.blamed("pull-secret-missing", message, f"create it{or_by_identity}", create)
     message = f"{registry} denies access to the image{pull.of}, {pull.image}"
     pull.evidence.append(("pod", f"its pull secrets: {', '.join(secrets) or 'none'}"))
-    by_identity = of_registries.by_identity(registry)
     if secrets:
-        hint = f"check whether Secret {secrets[0]} has valid credentials for {registry}"
-        hint += f"; or {by_identity}" if by_identity else ""
+        hint = f"check whether Secret {secrets[0]} has valid credentials for {registry}{or_by_identity}"
         command = Command("kubectl get secret", secrets[0], *case.in_namespace)
         return pull.blamed("image-unauthorized", message, hint, command)
     create = of_registries.for_registry(case, "NAME", registry)

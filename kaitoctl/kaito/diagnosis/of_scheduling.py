@@ -330,9 +330,8 @@ def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], 
         if is_pods and event.get("reason") in _EVENTS and "Cancelling" not in str(event.get("message")):
             name = str(dig(event, "involvedObject", "name"))
             pod = next((item for item in case.seen.pods if item["metadata"]["name"] == name), {})
-            if not pod and not _OF_ITS_WORKLOAD.fullmatch(name.removeprefix(case.name)):
-                continue  # of falcon-7b, where this one is falcon
-            if _is_evicted(pod):
+            is_its_own = pod or _OF_ITS_WORKLOAD.fullmatch(name.removeprefix(case.name))  # not of falcon-7b
+            if not is_its_own or _is_evicted(pod):
                 continue
             yield name, str(event["reason"]), [event_words(event)], str(dig(pod, "spec", "nodeName") or "")
 
