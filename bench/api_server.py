@@ -37,6 +37,11 @@ class Seen:
     refused: list[str] = field(default_factory=list)
     writes: list[tuple[str, str, dict[str, str], str, bytes]] = field(default_factory=list)
 
+    @property
+    def written(self) -> int:
+        """How many of the requests were writes."""
+        return sum(number for name, number in self.requests.items() if not name.startswith(("get", "watch")))
+
 
 def node(number: int) -> dict[str, Any]:
     amounts = {"cpu": "12", "memory": "220Gi", "pods": "110", "nvidia.com/gpu": "2"}

@@ -235,14 +235,13 @@ def until_ready() -> list[Figure]:
             assert not seen.refused, seen.refused[:3]
             cpu_ms = (process.cpu_s - cpu_s) * 1000 / READY
             kib = (process.memory_kib("VmRSS") - memory) / READY
-    writes = sum(number for name, number in seen.requests.items() if name.startswith(("P", "D")))
     reads = sum(number for name, number in seen.requests.items() if name.startswith("get"))
 
     def alone(what: str, value: float, unit: str, aim: str = "") -> Figure:
         return of_values("real", f"until pods run: {what}", [value], unit=unit, aim=aim)
 
     return [
-        alone("writes for a Workspace", writes / READY, "", "= 7"),
+        alone("writes for a Workspace", seen.written / READY, "", "= 7"),
         alone("reads for a Workspace", reads / READY, "", "= 0"),
         alone("CPU for a Workspace", cpu_ms, "ms", "<= 5"),
         alone("memory for a Workspace", kib, "KiB", "<= 12"),

@@ -29,7 +29,7 @@ from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
 from kaitoctl.kaito import catalog_file, revisions, validation
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.merge_request import asked_of
+from kaitoctl.kaito.merge_request import is_unchanged
 from kaitoctl.kaito.own_workloads import is_made_by_us
 from kaitoctl.kaito.revisions import CHANGE_CAUSE, data_of
 from kaitoctl.kaito.undo import (
@@ -51,7 +51,6 @@ from kaitoctl.kube.objects import (
     generation_of,
     key_of,
     this_version,
-    uid_of,
     without_managed_fields,
 )
 from kaitoctl.kube.yaml_writer import to_yaml
@@ -292,7 +291,7 @@ async def write_rollback(
 
     async def look() -> Object | None:
         now = await present(client, request.get(known.kind, *key))
-        return now if now and uid_of(now) == uid_of(shown) and asked_of(now) == asked_of(shown) else None
+        return now if is_unchanged(now, shown) else None
 
     for write in (remove, apply) if rest else (apply,):
         shown = await certain_write.while_as_seen(

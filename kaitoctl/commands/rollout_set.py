@@ -26,7 +26,7 @@ from kaitoctl.kaito import undo
 from kaitoctl.kaito.fleet import history, kinds, validation
 from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.template import differences, way_of
-from kaitoctl.kaito.merge_request import asked_of
+from kaitoctl.kaito.merge_request import is_unchanged
 from kaitoctl.kaito.revisions import number_of, sort_revisions
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -38,7 +38,6 @@ from kaitoctl.kube.objects import (
     is_controlled_by,
     merge_patch_between,
     this_version,
-    uid_of,
     with_type,
     without_managed_fields,
 )
@@ -324,7 +323,7 @@ async def patched(client: Client, fleet: Fleet, patch: Object, *, dry_run: bool 
 
     async def look() -> Object | None:
         now = (await fleet_named(client, fleet.key)).inference_set
-        return now if uid_of(now) == uid_of(shown) and asked_of(now) == asked_of(shown) else None
+        return now if is_unchanged(now, shown) else None
 
     about = f"InferenceSet {fleet.key}"
     return await certain_write.while_as_seen(shown, write, look, about=about, hint="run the command again")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from kaitoctl.kaito import adapters, manifest, node_check, revisions, undo
-from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of
+from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of, uid_of
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -137,6 +137,11 @@ def asked_of(workspace: Object) -> Object:
         metadata["annotations"] = annotations
     parts = {part: workspace[part] for part in (*revisions.PARTS, "spec") if workspace.get(part) is not None}
     return {**parts, **({"metadata": metadata} if metadata else {})}
+
+
+def is_unchanged(now: Object | None, shown: Object) -> bool:
+    """Whether an object is still the one that was shown, and means the same; its status may have moved."""
+    return now is not None and uid_of(now) == uid_of(shown) and asked_of(now) == asked_of(shown)
 
 
 def takes_away(before: Any, after: Any) -> bool:

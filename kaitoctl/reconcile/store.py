@@ -140,24 +140,18 @@ class Store(Mapping[ObjectKey, Object]):
         if matching is None:
             matching = self._indexes[index] = {}
             for key, obj in self.items():
-                alone = (key,)
-                for one in _values(index, obj):
-                    if (there := matching.setdefault(one, alone)) is not alone:
-                        matching[one] = _with(there, key)
+                _add(matching, _values(index, obj), key)
         return matching.get(value, ())
 
     def _replace(self, key: ObjectKey, new: Object | None) -> Object | None:
         """Make `new` the object of `key`, None removes it; returns what was there."""
         old = self.get(key)
         self.journal.add(key)
-        alone = (key,)
         for index, matching in self._indexes.items():
             before, after = _values(index, old), _values(index, new)
             for value in before - after:
                 _remove(matching, value, key)
-            for value in after - before:
-                if (there := matching.setdefault(value, alone)) is not alone:
-                    matching[value] = _with(there, key)
+            _add(matching, after - before, key)
         if new is not None:
             self._objects[key] = self.pack(new)
         elif old is not None:
@@ -227,12 +221,16 @@ _Matching = dict[Hashable, tuple[ObjectKey] | dict[ObjectKey, None]]
 """The keys by a value. Most are one object's, and a dict for each would take more than its bytes."""
 
 
-def _with(there: tuple[ObjectKey] | dict[ObjectKey, None], key: ObjectKey) -> dict[ObjectKey, None]:
-    """The keys of a value that has got another one."""
-    if isinstance(there, tuple):
-        return {there[0]: None, key: None}
-    there[key] = None
-    return there
+def _add(matching: _Matching, values: Iterable[Hashable], key: ObjectKey) -> None:
+    alone = (key,)
+    for value in values:
+        there = matching.setdefault(value, alone)
+        if there is alone:
+            continue
+        if isinstance(there, dict):
+            there[key] = None
+        else:
+            matching[value] = {there[0]: None, key: None}
 
 
 def _remove(matching: _Matching, value: Hashable, key: ObjectKey) -> None:

@@ -80,21 +80,22 @@ def test_a_model_of_today_is_taken_over_and_no_pod_restarts() -> None:
     assert is_ready(world)
 
 
-def bought_by_kaito(world: World) -> None:
-    """The node of `made_by_kaito` with its NodeClaim, which says by labels alone whose it is."""
-    (live,) = world.list(world.kind)
-    world.apply(NODE_CLAIM, provisioning.node_claim(live, BOUGHT, Settings(provisioner=AZURE)))
-    world.set_status(NODE_CLAIM, BOUGHT, {"nodeName": "node-of-falcon"})
-
-
-@pytest.mark.parametrize("provisioner", [AZURE, ""])
-def test_the_node_that_kaito_bought_stays_the_workspaces_and_goes_with_it(provisioner: str) -> None:
+def bought_by_kaito(provisioner: str) -> World:
+    """A Workspace of KAITO's on a node with its NodeClaim, which says by labels alone whose it is."""
     world = World()
     world.settings = Settings(provisioner=provisioner)
     made = Settings(image_generation="v0.12", provisioner=provisioner)
     made_by_kaito(world, phi_4(finalizers=[kaito.FINALIZER]), made, STATEFUL_SET)
-    bought_by_kaito(world)
+    (live,) = world.list(world.kind)
+    world.apply(NODE_CLAIM, provisioning.node_claim(live, BOUGHT, Settings(provisioner=AZURE)))
+    world.set_status(NODE_CLAIM, BOUGHT, {"nodeName": "node-of-falcon"})
     world.settle()
+    return world
+
+
+@pytest.mark.parametrize("provisioner", [AZURE, ""])
+def test_the_node_that_kaito_bought_stays_the_workspaces_and_goes_with_it(provisioner: str) -> None:
+    world = bought_by_kaito(provisioner)
     assert is_ready(world)
     assert [key_of(claim).name for claim in world.list(NODE_CLAIM)] == [BOUGHT], "no second one is bought"
     world.do(request.delete(world.kind, "default", "falcon"))
@@ -104,12 +105,7 @@ def test_the_node_that_kaito_bought_stays_the_workspaces_and_goes_with_it(provis
 
 
 def test_a_node_that_kaito_bought_is_kept_for_others_and_goes_once_they_have_left() -> None:
-    world = World()
-    world.settings = Settings(provisioner=AZURE)
-    made = Settings(image_generation="v0.12", provisioner=AZURE)
-    made_by_kaito(world, phi_4(finalizers=[kaito.FINALIZER]), made, STATEFUL_SET)
-    bought_by_kaito(world)
-    world.settle()
+    world = bought_by_kaito(AZURE)
     guest = our_pod("node-of-falcon")
     guest["metadata"] = {"name": "guest", "namespace": "default"}
     world.apply(POD, guest)

@@ -53,7 +53,7 @@ class SetEffects:
 
     @property
     def starting(self) -> tuple[Object, ...]:
-        """The Workspaces that are to be made, or made anew."""
+        """The Workspaces whose pods are to start: those that are created, and those that restart."""
         return self.made + self.patched
 
 
