@@ -64,7 +64,7 @@ def test_falcon_7b_from_nothing_to_ready_and_away_again(
     shell.kubectl("delete", "workspace", "falcon", "-n", namespace)
     wait_until(lambda: not shell.names("deployments,services,pods,replicasets", "-n", namespace))
     wait_until(lambda: node not in str(shell.names("nodes")))
-    assert not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}")
+    wait_until(lambda: not shell.names("nodeclaims", "-l", f"kaito.sh/workspacenamespace={namespace}"))
 
 
 def test_an_adapter_is_copied_by_an_init_container_and_merged_at_its_strength(

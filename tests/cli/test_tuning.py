@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from shell import Shell
+
+Wait = Callable[[Callable[[], object]], None]
 
 PHI = ("--template", "tuning", "--preset", "phi-2", "--instance-type", "Standard_NC6s_v3")
 URLS = ("--set", "input_urls=https://data.example/a.json")
@@ -37,7 +40,9 @@ def status_of(shell: Shell, namespace: str) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("push_secret")
-def test_tuning_from_nothing_to_the_adapter_and_once_more(shell: Shell, namespace: str) -> None:
+def test_tuning_from_nothing_to_the_adapter_and_once_more(
+    shell: Shell, namespace: str, wait_until: Wait
+) -> None:
     told = tune(shell, namespace, *URLS)
     assert "tuning" in told  # on which node, or that it pushes already: this sandbox is fast
     assert "ready: the adapter is registry.example/adapter:1" in told
@@ -58,7 +63,7 @@ def test_tuning_from_nothing_to_the_adapter_and_once_more(shell: Shell, namespac
     assert again["metadata"]["uid"] != job["metadata"]["uid"]
 
     shell.kubectl("delete", "workspace", "tune", "-n", namespace)
-    assert not shell.names("jobs", "-n", namespace)
+    wait_until(lambda: not shell.names("jobs", "-n", namespace))  # the garbage collector's, a moment later
 
 
 @pytest.mark.usefixtures("push_secret")
