@@ -47,7 +47,7 @@ ADVERTISERS = (
         "check the node pool's networks",
     ),
     Advertiser(
-        r"rdma/.+|.+/(?:rdma|roce)[\w.-]*",
+        r"rdma/.+|\A.+/(?:rdma|roce)[\w.-]*",
         "the RDMA shared device plugin announces (k8s-rdma-shared-dev-plugin, part of NVIDIA Network "
         "Operator)",
         _NETWORK,
@@ -71,7 +71,7 @@ ADVERTISERS = (
         _NODES,
     ),
     Advertiser(
-        r"(?:qat|dsa|iaa|sgx|fpga|dlb|vpu|npu)\.intel\.com/.+|.*\.?intel\.com/(?:sgx|qat|fpga|dsa)[\w.-]*",
+        r"(?:qat|dsa|iaa|sgx|fpga|dlb|vpu|npu)\.intel\.com/.+|\A.*\bintel\.com/(?:sgx|qat|fpga|dsa)[\w.-]*",
         "Intel's device plugin announces",
         _NODES,
     ),

@@ -185,7 +185,7 @@ VOLUME_OBSTACLES = (
         "volume-not-here",
     ),
     Obstacle(
-        r"(?P<driver>\S+) CSI driver is not installed on the node|csinode\S* \"[^\"]*\" not found",
+        r"(?<!\S)(?P<driver>\S+) CSI driver is not installed on the node|csinode\S* \"[^\"]*\" not found",
         "the storage driver of its volume does not run on these nodes: check its DaemonSet",
         Command("kubectl get csinodes"),
         "volume-not-here",

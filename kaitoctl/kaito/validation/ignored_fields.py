@@ -258,7 +258,7 @@ MEANT: tuple[tuple[str, str], ...] = (
     (r"resource\.(nodeSelector|labels|matchLabels)", "use resource.labelSelector.matchLabels"),
     (r"inference\.preset\.(image|imagePullSecrets)", "it belongs into presetOptions"),
     (r"inference\.model", "the field is preset.name"),
-    (r"(resource\.partition|.*\.modelAccessSecret)", "only kaito.sh/v1beta1 has it"),
+    (r"resource\.partition|\A.*\.modelAccessSecret", "only kaito.sh/v1beta1 has it"),
     (r"inference\.config", "KAITO has it from v0.4.5 on"),
 )
 """Unknown fields by pattern, and what is meant."""
