@@ -99,8 +99,7 @@ def watch_event(event: Any) -> WatchEvent:
     return WatchEvent(event["type"], event["object"])
 
 
-_UNSAFE = re.compile(b"[<>&]|\xe2\x80[\xa8\xa9]")
-_UNSAFE_IN_HTML = {char: f"\\u{ord(char):04x}".encode() for char in "<>&\u2028\u2029"}
+_UNSAFE_IN_HTML = {char.encode(): f"\\u{ord(char):04x}".encode() for char in "<>&\u2028\u2029"}
 
 
 def html_safe(body: bytes) -> bytes:
@@ -109,8 +108,6 @@ def html_safe(body: bytes) -> bytes:
     A ControllerRevision's immutable `data` is compared by its bytes: in another form, a patch of anything
     else in it seems to change it. Source: Go's encoding/json, `HTMLEscape`.
     """
-    if _UNSAFE.search(body) is None:
-        return body
     for char, escape in _UNSAFE_IN_HTML.items():
-        body = body.replace(char.encode(), escape)
+        body = body.replace(char, escape)
     return body
