@@ -40,6 +40,7 @@ from kaitoctl.kube.objects import (
     is_controlled_by,
     key_of,
 )
+from kaitoctl.kube.pod_state import was_ready_for_s
 from kaitoctl.kube.request import Request
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[t
         (pod, item)
         for pod in newest
         for item in pod_state.container_statuses(pod)
-        if _has_ended_badly(item) or _takes_longer_than(budget_s, item)
+        if _has_ended_badly(item) or _takes_longer_than(budget_s, item) or was_ready_for_s(pod, item)
     ]
     await asyncio.gather(
         *(

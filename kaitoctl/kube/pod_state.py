@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from kaitoctl.kube.conditions import is_true
+from kaitoctl.kube.conditions import is_true, parse_timestamp
 from kaitoctl.kube.objects import (
     GPU_RESOURCES,
     Object,
@@ -215,6 +215,29 @@ def is_on_its_way(pod: Object) -> bool:
         and bool(states)
         and not any(item.get("restartCount") for item in states)
     )
+
+
+def was_ready_for_s(pod: Object, item: Object) -> float:
+    """For how many seconds a container that runs and is not ready was; 0 when it never was.
+
+    A kubelet writes at once that a container has begun and that its pod is not Ready: a condition that has
+    changed long after that has been True between.
+    """
+    ready = next((one for one in dig(pod, "status", "conditions") or () if one.get("type") == "Ready"), {})
+    if item.get("ready") or ready.get("status") != "False":
+        return 0.0
+    try:
+        began, changed = (
+            parse_timestamp(str(moment))
+            for moment in (dig(item, "state", "running", "startedAt"), ready.get("lastTransitionTime"))
+        )
+    except ValueError:
+        return 0.0
+    served_s = (changed - began).total_seconds()
+    return served_s if served_s > _BEGINS_WITHIN_S else 0.0
+
+
+_BEGINS_WITHIN_S = 60.0
 
 
 def references(pod: Object) -> list[Reference]:

@@ -853,9 +853,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "nobody-served": Code(
             "its controller calls it ready, and it does not serve",
             "conditions say ready; no pod is",
-            "Conditions are what the controller saw last. Since then the pods have stopped being ready, "
-            "for a reason that was not found.",
-            "Check the pods, their events and their logs.",
+            "Conditions are what the controller saw last. Since then the pods have stopped being ready: the "
+            "server has too many requests to answer its probe in time, its engine has died, or another pod "
+            "loads the model in its place.",
+            "Where the server is overloaded, add replicas or give its probes more time (timeoutSeconds). A "
+            "pod that loads is ready by itself. Otherwise check the pods, their events and their logs.",
         ),
         "kubernetes-says": Code(
             "Kubernetes gives a reason that kaitoctl has no advice for",

@@ -23,8 +23,9 @@ from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.of_ends import why_ended, without_shell
 from kaitoctl.kaito.diagnosis.of_images import WRONG_PLATFORM, wrong_platform
+from kaitoctl.kaito.diagnosis.of_readiness import no_longer_ready, served_s
 from kaitoctl.kaito.diagnosis.reasons import code_of
-from kaitoctl.kube import conditions, pod_state
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
 
 _NO_PROGRAM = r"(?i)executable file not found|no such file or directory"
@@ -180,19 +181,18 @@ def slow(case: Case) -> Iterator[Cause]:
             running_s = case.age_s(dig(item, "state", "running", "startedAt"))
             if running_s <= 0 or pod_state.is_ready(pod) or item.get("ready") or _failed_end(item):
                 continue
-            log = _log_of(case, pod, item)
-            if running_s > budget_s:
-                beside = _beside_the_server(pod, str(item["name"]), running_s)
-                if beside is None and (served_s := _served_s(case, pod, running_s)) > 0:
-                    yield from _no_longer_ready(case, pod, served_s)
-                    continue
-                if beside is not None:
+            log, has_served = _log_of(case, pod, item), served_s(case, pod, item) > 0
+            if running_s > budget_s or has_served:
+                if (beside := _beside_the_server(pod, str(item["name"]), running_s)) is not None:
                     message, hint = beside
                     look = logs_of(case, pod, str(item["name"]))
                     about = f"{title_of(pod)}, container {item['name']}"
                     evidence = [(f"container {item['name']}", f"running for {span(running_s)}, not ready")]
                     evidence += _last_words(case, pod, item)
                     yield blame("slow-start", about, message, evidence, hint=hint, command=look)
+                    continue
+                if has_served:
+                    yield no_longer_ready(case, pod, item, log)
                     continue
                 if (
                     other := _on_loopback(case, pod, item) or _by_its_probe(case, pod, item, log)
@@ -282,34 +282,3 @@ def _beside_the_server(pod: Object, name: str, running_s: float) -> tuple[str, s
         "pod is not",
         "check its log and its readinessProbe; take it out where nobody needs it",
     )
-
-
-def _served_s(case: Case, pod: Object, running_s: float) -> float:
-    """How long the pod was ready before it was no longer; 0 when it never was, or nobody knows."""
-    ready = conditions.find(pod, "Ready") or {}
-    if ready.get("status") != "False" or not ready.get("lastTransitionTime"):
-        return 0.0
-    served_s = running_s - case.age_s(ready["lastTransitionTime"])
-    return served_s if served_s > _BEGINS_WITHIN_S else 0.0
-
-
-def _no_longer_ready(case: Case, pod: Object, served_s: float) -> Iterator[Cause]:
-    """A server that served and still runs; where its controller calls it ready, of_service says so."""
-    if case.progress.down:
-        return
-    evidence = [
-        event_words(event) for event in case.seen.events_of(pod) if event.get("reason") == "Unhealthy"
-    ]
-    yield blame(
-        "nobody-served",
-        title_of(pod),
-        f"it runs, and is no longer ready {span(served_s)} after it began",
-        evidence
-        or [("condition Ready", str((conditions.find(pod, "Ready") or {}).get("message") or "False"))],
-        hint="more time does not help: check its last lines, and whether the GPU is lost (Xid, NVML errors)",
-        command=Command("kaitoctl logs", case.name, *case.in_namespace),
-    )
-
-
-# Between the start of a container and the condition Ready that says it is not: a kubelet writes both at once.
-_BEGINS_WITHIN_S = 60.0

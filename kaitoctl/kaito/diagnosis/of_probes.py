@@ -170,6 +170,52 @@ def kills(
     return _blamed(case, pod, name, asked, log, evidence, said)
 
 
+class NoLonger(NamedTuple):
+    """What a probe meets that has passed before: in words, and what to do."""
+
+    says: str
+    hint: str
+
+
+def no_longer_passes(pod: Object, name: str, event: Object, log: str) -> NoLonger | None:
+    """What a probe meets at a server that it has found well before; None where its message says nothing.
+
+    Args:
+        pod: whose container it is.
+        name: of the container.
+        event: the newest about a probe that failed.
+        log: of the container.
+    """
+    words = str(event.get("message"))
+    asked = _read(event, pod, name, log) if _is_probe(event) else None
+    kind = asked.kind if asked else "readiness"
+    if asked is not None and asked.part == "timeoutSeconds":
+        within = _probe(pod, name, kind).get("timeoutSeconds") or 1
+        return NoLonger(
+            f"its {kind} probe gets no answer within {within} s",
+            "check in its log what keeps it from answering (many or long requests, a GPU that hangs); raise "
+            "timeoutSeconds of that probe in a pod template",
+        )
+    if asked is not None and asked.part == "network":
+        return NoLonger(asked.says, "check the network plugin (CNI) of the node, and NetworkPolicies")
+    if asked is not None:
+        return NoLonger(asked.says, f"check who has changed the server or the {asked.part} of the probe")
+    dead = "its engine has died: its log says of what, and a restart of the pod brings it back"
+    for pattern, says in _MEETS:
+        if found := re.search(pattern, words):
+            return NoLonger(says.format(kind=kind, **found.groupdict()), dead)
+    return None
+
+
+# Of a server that was well before. Source: vLLM 0.33.0 entrypoints (health: 503 on EngineDeadError).
+_MEETS = (
+    (r"statuscode: (?P<code>5\d\d)", "its server answers the {kind} probe with {code}"),
+    (r"(?i)connection refused|Failed to connect", "nobody listens on its port any more"),
+    (r"\bEOF\b|connection reset|broken pipe", "its server breaks the connection of the {kind} probe off"),
+    (r"NOT_SERVING", "its server says that it does not serve"),
+)
+
+
 def _blamed(
     case: Case,
     pod: Object,

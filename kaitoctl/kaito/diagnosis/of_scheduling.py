@@ -307,16 +307,16 @@ _RANDOM = "[bcdfghjklmnpqrstvwxz2456789]"
 _OF_ITS_WORKLOAD = re.compile(rf"-(?:\d+|(?:{_RANDOM}{{4,10}}-)?{_RANDOM}{{5}})")
 
 
-def _is_evicted(pod: Object) -> bool:
-    """Whether it is there still, and says itself by what its node evicted it (`of_failed_pods`)."""
-    return (dig(pod, "status", "phase"), dig(pod, "status", "reason")) == ("Failed", "Evicted")
+def _says_itself(pod: Object) -> bool:
+    """Whether it is there still, and says itself how it ended: evicted, shut down (`of_failed_pods`)."""
+    return dig(pod, "status", "phase") == "Failed" and bool(dig(pod, "status", "reason"))
 
 
 def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], str]]:
     """Pods that were put out of the way: name, reason, evidence, node."""
     for pod in case.seen.pods:
         item = conditions.find(pod, "DisruptionTarget")
-        if item is not None and item.get("status") == "True" and not _is_evicted(pod):
+        if item is not None and item.get("status") == "True" and not _says_itself(pod):
             words = reason_words(item)
             evidence = [("condition DisruptionTarget", words)]
             yield (
@@ -331,7 +331,7 @@ def _disruptions(case: Case) -> Iterator[tuple[str, str, list[tuple[str, str]], 
             name = str(dig(event, "involvedObject", "name"))
             pod = next((item for item in case.seen.pods if item["metadata"]["name"] == name), {})
             is_its_own = pod or _OF_ITS_WORKLOAD.fullmatch(name.removeprefix(case.name))  # not of falcon-7b
-            if not is_its_own or _is_evicted(pod):
+            if not is_its_own or _says_itself(pod):
                 continue
             yield name, str(event["reason"]), [event_words(event)], str(dig(pod, "spec", "nodeName") or "")
 

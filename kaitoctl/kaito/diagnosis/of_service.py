@@ -11,10 +11,8 @@ from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
     condition_words,
-    controller_words,
     event_words,
     span,
-    title_of,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.serving import (
@@ -204,66 +202,4 @@ def _on_no_node(case: Case, name: str, pod: Object) -> Cause:
         hint="Kubernetes deletes such a pod within a minute, and its workload makes another; if it stays, "
         "check that kube-controller-manager runs, and delete it",
         command=Command("kubectl get pod", pod_name, *case.in_namespace, "-o", "wide"),
-    )
-
-
-def readiness_gates(case: Case) -> Iterator[Cause]:
-    """Pods whose containers are ready, and that somebody else has to call ready, too.
-
-    Source: Kubernetes v1.37.2 pkg/kubelet/status/generate.go (ReadinessGatesNotReady).
-    """
-    if any(map(pod_state.is_ready, case.pods)):
-        return
-    for pod in case.pods:
-        ready, containers = conditions.find(pod, "Ready") or {}, conditions.find(pod, "ContainersReady") or {}
-        gates = [str(item.get("conditionType")) for item in dig(pod, "spec", "readinessGates") or ()]
-        missing = [gate for gate in gates if not conditions.is_true(pod, gate)]
-        if containers.get("status") != "True" or not missing:
-            continue
-        words = f"{ready.get('status')} {ready.get('reason') or ''} {ready.get('message') or ''}".strip()
-        late = case.age_s(containers.get("lastTransitionTime")) > _GATES_WITHIN_S
-        yield blame(
-            "nobody-served",
-            title_of(pod),
-            f"its containers are ready, and its readiness gate {', '.join(missing)} is not True",
-            [("condition Ready", words)],
-            hint="its owner sets it, such as a load balancer's controller: check that it runs and knows "
-            "the pod",
-            command=kubectl_hints.describe(pod),
-            weight="fault" if late or case.progress.down else "wait",
-        )
-        return
-
-
-_GATES_WITHIN_S = 120.0
-
-
-def not_serving_without_cause(case: Case) -> Iterator[Cause]:
-    """Its controller calls it ready and it does not serve; for when nothing else was found."""
-    if not case.progress.down or next(readiness_gates(case), None) is not None:
-        return
-    evidence, hint = [], "check the pods and their logs"
-    for pod in case.seen.pods:
-        if is_being_deleted(pod) and case.age_s(pod["metadata"].get("deletionTimestamp")) > _GRACE_S:
-            held = ", ".join(pod["metadata"].get("finalizers") or ()) or "none"
-            since = pod["metadata"]["deletionTimestamp"]
-            evidence.append((title_of(pod), f"deletionTimestamp {since}, finalizers {held}"))
-            hint = (
-                "check what holds the pods that are being deleted: a finalizer, or the kubelet and container "
-            )
-            hint += "runtime of their node"
-    for pod in case.pods:
-        ready = conditions.find(pod, "Ready") or {}
-        words = f"{ready.get('status')} {ready.get('reason') or ''} {ready.get('message') or ''}".strip()
-        evidence.append((f"{title_of(pod)}, condition Ready", words))
-        evidence += [
-            event_words(event) for event in case.seen.events_of(pod) if event.get("reason") == "Unhealthy"
-        ][:1]
-    yield blame(
-        "nobody-served",
-        title_of(case.workspace),
-        f"not serving: {case.progress.detail}",
-        evidence or controller_words(case),
-        hint=hint,
-        command=Command("kaitoctl logs" if case.pods else "kaitoctl status", case.name, *case.in_namespace),
     )

@@ -15,6 +15,7 @@ from kaitoctl.kaito.diagnosis import (
     of_images,
     of_nodes,
     of_pods,
+    of_readiness,
     of_scheduling,
     of_service,
     of_unknown,
@@ -80,8 +81,8 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_unknown.said_of_containers,
     of_unknown.said_of_pods,
     of_unknown.said_of_workloads,
-    of_service.readiness_gates,
-    of_service.not_serving_without_cause,
+    of_readiness.readiness_gates,
+    of_readiness.not_serving_without_cause,
     of_workspace.controller_message,
 )
 """The nearer to the front, the nearer to the root."""
