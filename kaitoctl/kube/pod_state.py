@@ -223,7 +223,9 @@ def was_ready_for_s(pod: Object, item: Object) -> float:
     A kubelet writes at once that a container has begun and that its pod is not Ready: a condition that has
     changed long after that has been True between.
     """
-    ready = next((one for one in dig(pod, "status", "conditions") or () if one.get("type") == "Ready"), {})
+    ready: Object = next(
+        (one for one in dig(pod, "status", "conditions") or () if one.get("type") == "Ready"), {}
+    )
     if item.get("ready") or ready.get("status") != "False":
         return 0.0
     try:

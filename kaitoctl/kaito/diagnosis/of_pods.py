@@ -23,7 +23,6 @@ from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.of_ends import why_ended, without_shell
 from kaitoctl.kaito.diagnosis.of_images import WRONG_PLATFORM, wrong_platform
-from kaitoctl.kaito.diagnosis.of_readiness import no_longer_ready, served_s
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig
@@ -181,7 +180,7 @@ def slow(case: Case) -> Iterator[Cause]:
             running_s = case.age_s(dig(item, "state", "running", "startedAt"))
             if running_s <= 0 or pod_state.is_ready(pod) or item.get("ready") or _failed_end(item):
                 continue
-            log, has_served = _log_of(case, pod, item), served_s(case, pod, item) > 0
+            log, has_served = _log_of(case, pod, item), pod_state.was_ready_for_s(pod, item) > 0
             if running_s > budget_s or has_served:
                 if (beside := _beside_the_server(pod, str(item["name"]), running_s)) is not None:
                     message, hint = beside
@@ -192,6 +191,8 @@ def slow(case: Case) -> Iterator[Cause]:
                     yield blame("slow-start", about, message, evidence, hint=hint, command=look)
                     continue
                 if has_served:
+                    from kaitoctl.kaito.diagnosis.of_readiness import no_longer_ready  # most serve on
+
                     yield no_longer_ready(case, pod, item, log)
                     continue
                 if (

@@ -59,12 +59,6 @@ def readiness_gates(case: Case) -> Iterator[Cause]:
 _GATES_WITHIN_S = 120.0
 
 
-def served_s(case: Case, pod: Object, item: Object) -> float:
-    """For how many seconds a container that runs was ready before it was no longer; 0 when it never was."""
-    began = dig(item, "state", "running", "startedAt")
-    return pod_state.was_ready_for_s(pod, item) if began and case.age_s(began) else 0.0
-
-
 def no_longer_ready(case: Case, pod: Object, item: Object, log: str) -> Cause:
     """A server that served and still runs: what its probe meets, and what its log says.
 
@@ -75,7 +69,7 @@ def no_longer_ready(case: Case, pod: Object, item: Object, log: str) -> Cause:
         log: of the container.
     """
     name = str(item["name"])
-    message = f"it runs, and is no longer ready {span(served_s(case, pod, item))} after it began"
+    message = f"it runs, and is no longer ready {span(pod_state.was_ready_for_s(pod, item))} after it began"
     unhealthy = [event for event in events_about(case, pod, name) if event.get("reason") == "Unhealthy"][:1]
     ready = conditions.find(pod, "Ready") or {}
     evidence = [*map(event_words, unhealthy)] or [("condition Ready", str(ready.get("message") or "False"))]
@@ -142,7 +136,7 @@ def not_serving_without_cause(case: Case) -> Iterator[Cause]:
     """Its controller calls it ready and it does not serve; for when nothing else was found."""
     if not case.progress.down or next(readiness_gates(case), None) is not None:
         return
-    if any(served_s(case, pod, item) for pod in case.pods for item in _unready(pod)):
+    if any(pod_state.was_ready_for_s(pod, item) for pod in case.pods for item in _unready(pod)):
         return  # of_pods says so
     if (again := _loads_again(case)) is not None:
         yield again

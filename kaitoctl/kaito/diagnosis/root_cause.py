@@ -15,7 +15,6 @@ from kaitoctl.kaito.diagnosis import (
     of_images,
     of_nodes,
     of_pods,
-    of_readiness,
     of_scheduling,
     of_service,
     of_unknown,
@@ -27,7 +26,7 @@ from kaitoctl.kaito.diagnosis.case import Case
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kube.objects import is_being_deleted
+from kaitoctl.kube.objects import dig, is_being_deleted
 
 
 def _mirror(case: Case) -> Iterator[Cause]:
@@ -36,6 +35,15 @@ def _mirror(case: Case) -> Iterator[Cause]:
         from kaitoctl.kaito.diagnosis import of_mirrors
 
         yield from of_mirrors.mirror(case)
+
+
+def _unready(case: Case) -> Iterator[Cause]:
+    """Why pods are not ready that run; most are, or are on their way, and need not load the rules."""
+    if case.progress.down or any(dig(pod, "spec", "readinessGates") for pod in case.pods):
+        from kaitoctl.kaito.diagnosis import of_readiness
+
+        yield from of_readiness.readiness_gates(case)
+        yield from of_readiness.not_serving_without_cause(case)
 
 
 RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
@@ -81,8 +89,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_unknown.said_of_containers,
     of_unknown.said_of_pods,
     of_unknown.said_of_workloads,
-    of_readiness.readiness_gates,
-    of_readiness.not_serving_without_cause,
+    _unready,
     of_workspace.controller_message,
 )
 """The nearer to the front, the nearer to the root."""
