@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import consent, files, option_values, ownership_warnings
-from kaitoctl.commands.cluster import connected, explain_refusal, no_such, together, workspace_kind
+from kaitoctl.commands.cluster import (
+    connected,
+    explain_refusal,
+    no_such,
+    present,
+    together,
+    workspace_kind,
+)
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
@@ -32,6 +39,8 @@ from kaitoctl.kube.objects import (
     with_type,
 )
 from kaitoctl.kube.pod_state import UNFINISHED
+from kaitoctl.kube.refusal_hints import may_pass
+from kaitoctl.reconcile.until_answered import until_answered
 from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
@@ -347,13 +356,12 @@ async def _until_whole_is_gone(client: Client, whole: _Whole, began: float, time
     try:
         async with asyncio.timeout_at(began + timeout_s + _LOOK_AGAIN_S):
             while True:
-                try:
-                    found = await client.send(request.get(whole.kind, *key))
-                except ApiError as error:
-                    if error.status != 404:
-                        raise
-                    return
-                if uid_of(found) != uid_of(whole.obj):
+                found = await until_answered(
+                    lambda: present(client, request.get(whole.kind, *key)),
+                    doing=title,
+                    is_final=lambda error: not may_pass(error),
+                )
+                if found is None or uid_of(found) != uid_of(whole.obj):
                     return
                 before, holding = holding, ", ".join(found["metadata"].get("finalizers") or ())
                 if holding and holding != before:

@@ -26,6 +26,8 @@ from kaitoctl.kaito.rollout import Phase, Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kaito.view import view
 from kaitoctl.kube.objects import ObjectKey, dig, generation_of, key_of
+from kaitoctl.kube.refusal_hints import may_pass
+from kaitoctl.reconcile.until_answered import until_answered
 from kaitoctl.screens import layout, output, progress_reporters
 from kaitoctl.screens.progress_reporters import ProgressReporter
 
@@ -131,7 +133,11 @@ async def until_created(client: Client, key: ObjectKey, timeout_s: float | None)
             async with asyncio.timeout(timeout_s):
                 while missing is not None:
                     await asyncio.sleep(_LOOK_AGAIN_S)
-                    missing = await _missing(client, key)
+                    missing = await until_answered(
+                        lambda: _missing(client, key),
+                        doing=f"Workspace {key}",
+                        is_final=lambda error: not may_pass(error),
+                    )
         except TimeoutError:
             hint = missing.hint if missing is not None else ""
             raise TimedOut(f"Workspace {key} was not created within {words}", hint=hint) from None

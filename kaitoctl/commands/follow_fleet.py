@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands.observe_fleet import as_served, fleet_at
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet.view import replica_words, way_out
+from kaitoctl.kube.refusal_hints import may_pass
+from kaitoctl.reconcile.until_answered import until_answered
 from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_S = 2.0
 _TIMEOUT_S = 7200.0
+
+Answer = TypeVar("Answer")
 
 
 def is_ready(fleet: Fleet) -> bool:
@@ -41,7 +45,7 @@ async def until_ready(
     show: Callable[[Fleet], None] | None = None,
     stream: TextIO | None = None,
 ) -> Fleet:
-    """The set once it is as wanted.
+    """The set once it is as wanted; a server that is away for a while is waited for.
 
     Args:
         client: the cluster.
@@ -54,8 +58,8 @@ async def until_ready(
         stream: the terminal of the picture; None for stderr.
 
     Raises:
-        ApiError: there is no such set.
-        NegativeAnswer: a replica has failed, the set is refused, or its template goes no further.
+        ApiError: the cluster does not let us look.
+        NegativeAnswer: a replica has failed, the set is refused or gone, or its template goes no further.
         TimedOut: time is up.
     """
     limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
@@ -64,7 +68,7 @@ async def until_ready(
         try:
             async with asyncio.timeout(limit_s):
                 while True:
-                    fleet = await present(client, key, catalog)
+                    fleet = await patiently(key, lambda: present(client, key, catalog))
                     words = line(fleet)
                     shown(fleet)
                     if is_done(fleet) and not fleet.refusal:
@@ -77,6 +81,25 @@ async def until_ready(
             raise TimedOut(f"timed out after {layout.elapsed(limit_s)}; {words}", hint=hint) from None
     output.success(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
     return fleet
+
+
+async def patiently(key: ObjectKey, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What `ask` returns about a set that is followed; whatever may pass is said, and waited out.
+
+    Assumes: `ask` may be repeated, and somebody bounds the time.
+
+    Raises:
+        ApiError: the cluster refuses.
+        NegativeAnswer: the set has been deleted.
+    """
+    try:
+        return await until_answered(
+            ask, doing=f"InferenceSet {key}", is_final=lambda error: not may_pass(error)
+        )
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        raise NegativeAnswer(f"InferenceSet {key} has been deleted") from error
 
 
 @asynccontextmanager

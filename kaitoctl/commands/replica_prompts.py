@@ -64,8 +64,24 @@ class Prompts:
         return one
 
     async def _answer(self, one: Replica) -> str:
-        """Why a replica gives no answer; empty when it gives one, which is shown."""
+        """Why a replica gives no answer; empty when it gives one, which is shown.
+
+        Raises:
+            Unreachable: the API server, by which it is asked, is away: that says nothing of the replica.
+        """
         key = ObjectKey(str(one.workspace["metadata"]["namespace"]), one.name)
+        try:
+            return await self._asked_once(key)
+        except Unreachable:
+            pass
+        await snapshot_of(self._client, key)
+        try:
+            return await self._asked_once(key)
+        except Unreachable as error:
+            await snapshot_of(self._client, key)
+            return error.message
+
+    async def _asked_once(self, key: ObjectKey) -> str:
         try:
             seen = await snapshot_of(self._client, key)
             for _ in range(_LOOKS):  # endpoints come a moment after the pod is ready
@@ -73,8 +89,8 @@ class Prompts:
                     break
                 await asyncio.sleep(follow_fleet.LOOK_AGAIN_S)
                 seen = await snapshot_of(self._client, key)
-            output.step(f"{one.name} answers: {await smoke_test.answer_of(self._client, seen)}")
-        except (ApiError, NegativeAnswer, Unreachable) as error:
+            output.step(f"{key.name} answers: {await smoke_test.answer_of(self._client, seen)}")
+        except (ApiError, NegativeAnswer) as error:
             return error.message
         return ""
 

@@ -20,6 +20,7 @@ from kaitoctl.commands.option_values import parse_name
 from kaitoctl.commands.replica_prompts import Prompts
 from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer, TimedOut
 from kaitoctl.kaito import api, catalog_file
+from kaitoctl.kaito.fleet import history
 from kaitoctl.kaito.fleet.decisions import CHANGED_AT, Decision, Replica, decide
 from kaitoctl.kaito.fleet.node_demand import replica_demand
 from kaitoctl.kaito.fleet.strategy import strategy_of
@@ -31,6 +32,8 @@ from kaitoctl.kube.objects import ObjectKey, key_of, this_version
 from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.fleet.strategy import Strategy
@@ -272,26 +275,62 @@ async def _walk(
             follow_fleet.showing(client, target, key, sys.stderr, how.catalog) as show,
         ):
             while True:
-                fleet = replace(await follow_fleet.present(client, key, how.catalog), is_walked=True)
-                if fleet.is_paused:
-                    raise _paused(target, fleet)
+                fleet, decision = await follow_fleet.patiently(
+                    key, lambda: _step(client, target, walk, how.catalog, prompts, show)
+                )
                 words = follow_fleet.line(fleet)
-                show(fleet)
-                if prompts is not None:
-                    fleet = replace(fleet, replicas=tuple(await prompts.ask(fleet.replicas)))
-                replicas = [replace(one, way=_way(fleet, one)) for one in fleet.replicas]
-                decision = decide(fleet.wanted, replicas, walk.strategy)
-                if _is_over(target, fleet, decision, walk):
+                if decision is not None:
                     break
-                # More or fewer replicas are the business of KAITO's controller.
-                is_of_scale = len([one for one in replicas if not one.leaving]) != fleet.wanted
-                for one in () if is_of_scale else (*decision.delete, *decision.change):
-                    await _carry(client, fleet, one)
                 await asyncio.sleep(follow_fleet.LOOK_AGAIN_S)
     except TimeoutError:
         hint = "the same command continues where this stopped"
         raise TimedOut(f"timed out after {layout.elapsed(how.timeout_s)}; {words}", hint=hint) from None
     _say_end(target, fleet, decision, last=last)
+
+
+async def _step(
+    client: Client,
+    target: Target,
+    walk: _Walk,
+    known: Catalog,
+    prompts: Prompts | None,
+    show: Callable[[Fleet], None],
+) -> tuple[Fleet, Decision | None]:
+    """Look, and change what may be changed now; what has been decided when there is nothing more to do.
+
+    It may be repeated: each write is about an object as it was just seen.
+    """
+    fleet = replace(await follow_fleet.present(client, walk.fleet.key, known), is_walked=True)
+    _insist_on_what_was_shown(target, walk.fleet, fleet)
+    show(fleet)
+    if prompts is not None:
+        fleet = replace(fleet, replicas=tuple(await prompts.ask(fleet.replicas)))
+    replicas = [replace(one, way=_way(fleet, one)) for one in fleet.replicas]
+    decision = decide(fleet.wanted, replicas, walk.strategy)
+    if _is_over(target, fleet, decision, walk):
+        return fleet, decision
+    # More or fewer replicas are the business of KAITO's controller.
+    is_of_scale = len([one for one in replicas if not one.leaving]) != fleet.wanted
+    for one in () if is_of_scale else (*decision.delete, *decision.change):
+        await _carry(client, fleet, one)
+    return fleet, None
+
+
+def _insist_on_what_was_shown(target: Target, shown: Fleet, now: Fleet) -> None:
+    """Stop where the set goes, or is no longer what was agreed to.
+
+    Raises:
+        NegativeAnswer: it is paused or being deleted, or has another template.
+    """
+    if now.is_paused:
+        raise _paused(target, now)
+    if now.is_leaving:
+        raise follow_fleet.failure(target, now)
+    if history.data_of(now.inference_set) != history.data_of(shown.inference_set):
+        raise NegativeAnswer(
+            f"InferenceSet {now.key}: somebody has changed its template meanwhile; nothing more is changed",
+            hint="the same command shows what the new one leads to",
+        )
 
 
 def _is_over(target: Target, fleet: Fleet, decision: Decision, walk: _Walk) -> bool:
@@ -307,7 +346,9 @@ def _is_over(target: Target, fleet: Fleet, decision: Decision, walk: _Walk) -> b
         back = Command("kaitoctl rollout undo", fleet.key.name, "-n", fleet.key.namespace)
         hint = target.text(why + ("; " + back + " brings the earlier template back"))
         raise NegativeAnswer(f"InferenceSet {fleet.key}: {rollout.message}", hint=hint)
-    return fleet.ready >= walk.wanted and (rollout.is_complete or rollout.reason == "Canary")
+    return fleet.ready >= min(walk.wanted, fleet.wanted) and (
+        rollout.is_complete or rollout.reason == "Canary"
+    )
 
 
 def _say_end(target: Target, fleet: Fleet, decision: Decision, *, last: bool) -> None:

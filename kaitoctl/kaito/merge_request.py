@@ -16,6 +16,10 @@ from kaitoctl.kaito import adapters, manifest, node_check, revisions, undo
 from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of, uid_of
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_OF_CONTROLLERS = ("workspace.kaito.io/", "inferenceset.kaito.io/")
+"""Begin annotations that KAITO's controllers write a moment after every change: the hash and the revision.
+
+Source: KAITO v0.12.0, syncControllerRevision of both controllers."""
 
 
 def complete_request(
@@ -127,9 +131,13 @@ def intent(live: Object, goal: Object, manager: str) -> Object:
 
 
 def asked_of(workspace: Object) -> Object:
-    """What a person means by a Workspace or a set: what it asks for, its labels and annotations."""
+    """What a person means by a Workspace or a set: what it asks for, its labels and their annotations."""
     labels = labels_of(workspace)
-    annotations = {key: value for key, value in annotations_of(workspace).items() if key != _LAST_APPLIED}
+    annotations = {
+        key: value
+        for key, value in annotations_of(workspace).items()
+        if key != _LAST_APPLIED and not key.startswith(_OF_CONTROLLERS)
+    }
     metadata: Object = {}
     if labels:
         metadata["labels"] = labels

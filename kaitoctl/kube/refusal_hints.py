@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from kaitoctl.advice import Advice, Command, filled
-from kaitoctl.errors import ApiError
+from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kube import webhook_failures
 
 
@@ -185,6 +185,13 @@ def refusal_kind(error: ApiError) -> str:
 def is_stale(error: ApiError) -> bool:
     """Whether the object has changed, or has gone, since the version that a request names was read."""
     return refusal_kind(error) == "stale"
+
+
+def may_pass(error: KaitoctlError) -> bool:
+    """Whether a failure is one of the way to the server, or of the server's moment: who waits asks again."""
+    if isinstance(error, ApiError):
+        return refusal_kind(error) in ("unwell", "busy", "not-the-server")
+    return isinstance(error, Unreachable)
 
 
 def hint_of(error: ApiError, namespace: str = "") -> Advice:

@@ -184,6 +184,51 @@ def test_replicas_that_are_asked_for_during_a_surge_stay(tmp_path: Path) -> None
     beside_kaito(tmp_path, story)
 
 
+def test_a_template_that_somebody_changes_meanwhile_is_not_carried_unseen(tmp_path: Path) -> None:
+    """What was agreed to is the template that was shown; the new one may stop more, and cost more."""
+
+    async def story(client: Client, target: Target) -> None:
+        walking = asyncio.ensure_future(walk(target))
+
+        async def one_has_it() -> bool:
+            return await with_adapter(client) == 1
+
+        await until(one_has_it)
+        await adapted(client, "another")
+        with pytest.raises(NegativeAnswer, match="somebody has changed its template meanwhile"):
+            await walking
+        names = [
+            one["inference"].get("adapters", [{}])[0].get("source", {}).get("name")
+            for one in await live(client)
+        ]
+        assert "another" not in names
+
+    beside_kaito(tmp_path, story)
+
+
+def test_a_walk_ends_when_the_set_is_scaled_down_or_deleted_meanwhile(tmp_path: Path) -> None:
+    async def story(client: Client, target: Target) -> None:
+        walking = asyncio.ensure_future(walk(target))
+
+        async def one_has_it() -> bool:
+            return await with_adapter(client) == 1
+
+        await until(one_has_it)
+        await client.send(request.merge_patch(SET, *KEY, {"spec": {"replicas": 1}}, manager="u"))
+        code, _, text = await walking
+        assert (code, await with_adapter(client)) == (0, 1), text
+        await adapted(client, "a", "b", "c")
+        held = {"metadata": {"finalizers": ["example.com/held"]}}
+        walking = asyncio.ensure_future(walk(target))
+        await asyncio.sleep(0.3)
+        await client.send(request.merge_patch(SET, *KEY, held, manager="u"))
+        await client.send(request.delete(SET, *KEY))
+        with pytest.raises(NegativeAnswer, match="InferenceSet default/phis: it is being deleted"):
+            await walking
+
+    beside_kaito(tmp_path, story)
+
+
 def test_a_surge_is_given_back_when_time_is_up_and_not_against_an_autoscaler(tmp_path: Path) -> None:
     async def story(client: Client, target: Target) -> None:
         with pytest.raises(TimedOut):

@@ -165,3 +165,14 @@ def test_what_goes_is_seen() -> None:
     assert not merge_request.takes_away(
         {"a": {"b": 1}, "l": [1]}, {"a": {"b": 1, "c": 2}, "l": [1, 2], "n": 3}
     )
+
+
+def test_what_a_controller_notes_after_a_change_is_nobodys_change() -> None:
+    shown = workspace(metadata={"annotations": {"workspace.kaito.io/hash": "a", "team": "x"}})
+    noted = {**shown, "metadata": {**shown["metadata"], "annotations": {"team": "x"}}}
+    of_set = {"inferenceset.kaito.io/hash": "b", "inferenceset.kaito.io/revision": "2"}
+    for notes in ({}, of_set, {"workspace.kaito.io/revision": "3"}):
+        metadata = {**noted["metadata"], "annotations": {"team": "x", **notes}}
+        assert merge_request.is_unchanged({**noted, "metadata": metadata}, shown)
+    metadata = {**noted["metadata"], "annotations": {"team": "y"}}
+    assert not merge_request.is_unchanged({**noted, "metadata": metadata}, shown)
