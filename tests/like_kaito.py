@@ -89,7 +89,7 @@ class LikeKaito:
         live = [child for child in there if not is_being_deleted(child)]
         number = len(live) - wanted
         spare = sum(map(is_ready, live)) - wanted
-        going = []
+        going: list[Object] = []
         for child in sorted(random.sample(live, len(live)), key=is_ready):
             if len(going) < number and not (is_ready(child) and spare <= 0):
                 going.append(child)

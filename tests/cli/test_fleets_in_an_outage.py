@@ -149,7 +149,7 @@ def test_deleting_a_set_is_followed_to_its_end_although_the_server_was_away(tmp_
         await asyncio.sleep(1)
         await way.away(AWAY_S)
         assert not deleting.done()
-        free = {"metadata": {"finalizers": []}}
+        free: Any = {"metadata": {"finalizers": []}}
         await client.send(request.merge_patch(SET, *KEY, free, manager="somebody"))
         code, _, err = await deleting
         assert code == 0, err
@@ -190,7 +190,7 @@ def test_a_prompt_that_the_server_lost_says_nothing_of_the_model(
             raise Unreachable("the connection was lost")
         return "words"
 
-    async def story(client: Client, target: Target, _: Way) -> None:
+    async def story(client: Client, target: Target, way: Way) -> None:
         async with managed(client):
             await until_ready(client)
             await adapted(client, "a")
