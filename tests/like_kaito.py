@@ -24,6 +24,7 @@ from kaitoctl.kube.objects import (
     key_of,
     labels_of,
     owner_reference,
+    this_version,
     uid_of,
 )
 
@@ -166,6 +167,8 @@ class LikeKaito:
             await self._patch(one, {"status": status}, subresource="status")
 
     async def _patch(self, one: Object, patch: Object, subresource: str = "") -> None:
+        if not subresource:  # somebody may have put a finalizer there meanwhile
+            patch = {"metadata": {**patch["metadata"], **this_version(one)}}
         await self._client.send(
             request.merge_patch(SET, *key_of(one), patch, manager=_MANAGER, subresource=subresource)
         )
