@@ -339,8 +339,7 @@ def choose_version(
 
 def _why_not_v1beta1(request: WorkspaceRequest, known: Catalog, release: Release | None, *, byo: bool) -> str:
     machine = known.instance_type(request.instance_type or "")
-    crashes = release.alpha_presets if release is not None and request.preset else ""
-    if crashes == "crash" or (crashes == "hub-crash" and "/" in request.preset):
+    if release is not None and request.preset and release.dies_of(request.preset):
         return ""  # its v1alpha1 webhook does
     has = release is not None and preset(release, request.preset, known) is not None
     if not has and request.preset and known.preset(request.preset) and not known.model(request.preset):

@@ -167,6 +167,10 @@ def _excerpt(number: int, column: int, text: str, width: int) -> list[str]:
     ]
 
 
+# What no API version alone stands for: a preset led to it.
+_CHOSEN = {"v0.4.6", "v0.9"}
+
+
 def print_summary(judged: list[Judged], invalid: int, skipped: int, *, is_release_said: bool) -> None:
     """One line on stderr: how many documents, valid and not, and how many problems.
 
@@ -174,6 +178,13 @@ def print_summary(judged: list[Judged], invalid: int, skipped: int, *, is_releas
     """
     if not is_release_said and any(one.target == "v0.4" for one in judged):
         output.step("v1alpha1 is judged as KAITO v0.4; --target-version names another release, such as v0.12")
+    for target in sorted({one.target for one in judged} & _CHOSEN if not is_release_said else ()):
+        names = [one.name or "a document" for one in judged if one.target == target]
+        whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        output.step(
+            f"{whose}: judged as KAITO {target}, which serves the preset in that API version; "
+            "--target-version names another release"
+        )
     errors, warnings = (sum(result.count(kind) for result in judged) for kind in ("error", "warning"))
     text = (
         f"{_number(len(judged), 'document')}: {len(judged) - invalid} valid, {invalid} invalid; "

@@ -9,6 +9,7 @@ import pytest
 from builders import node, workspace
 
 from kaitoctl.advice import text
+from kaitoctl.kaito import node_check
 from kaitoctl.kaito.diagnosis import Cause, diagnose, karpenter
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.node_claims import names
@@ -411,6 +412,73 @@ def test_of_a_claim_that_vanished_its_events_are_left() -> None:
     ):
         shown = diagnose(seen(events=(other,)), NOW).cause
         assert shown is None or shown.code != "instance-type-unavailable"
+
+
+ICE = (
+    "NodeClaim {} event: creating instance, insufficient capacity, with fleet error(s), "
+    "InsufficientInstanceCapacity: We currently do not have sufficient {} capacity in the Availability Zone"
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "said", "code"),
+    [
+        ("InsufficientCapacityError", ICE, "instance-type-unavailable"),
+        ("LaunchFailed", "NodeClaim {} event: VcpuLimitExceeded: of {}", "quota-exceeded"),
+        ("NodeClassNotReady", "NodeClaim {} event: NodeClass is not ready for {}", "node-class-not-ready"),
+        ("LaunchFailed", "NodeClaim {} event: something new about {}", "node-claim-pending"),
+    ],
+)
+@pytest.mark.parametrize("present", [(), (condition("Launched", *AWAITING),)])
+def test_the_next_claim_is_judged_by_what_became_of_the_one_before(
+    present: tuple[Object, ...], reason: str, said: str, code: str
+) -> None:
+    """It is as young as ever: Karpenter deletes what it finds no capacity for, and KAITO asks again."""
+    kind = node_check.instance_type_of(seen().workspace or {})
+    young = claim(*present, name="ws0aaaaaaa", age_s=23)
+    gone = event("ws0123abcd", reason, said.format("ws0123abcd", kind))
+    found = cause(young, events=(gone,))
+    assert found.code == code
+    assert any("can no longer be seen" in words for _, words in found.evidence) == (
+        code != "node-claim-pending"
+    )
+    own = next(names(seen().workspace or {}))
+    ours = event(own, reason, said.format(own, "a machine"))
+    assert cause(young, events=(ours,)).code == code
+    for other in (
+        event("ws0123abcd", reason, said.format("ws0123abcd", "another_type")),  # whose, nobody knows
+        event("ws0123abcd", reason, said.format("ws0123abcd", kind), age_s=3700),
+        event("default-pool-abc", reason, said.format("default-pool-abc", kind)),
+    ):
+        assert cause(young, events=(other,)).code == "node-claim-pending"
+    is_under_way = claim(*JOINED, name="ws0aaaaaaa")
+    assert cause(is_under_way, events=(gone,)).code not in ("instance-type-unavailable", "quota-exceeded")
+
+
+def test_what_the_cluster_says_outranks_what_rules_make_of_the_manifest() -> None:
+    def told(message: str, *events: Object, reason: str = "WorkspaceInferenceStatusFailed") -> str:
+        broken = seen(events=events)
+        assert broken.workspace
+        broken.workspace["inference"] = {"preset": {"name": "no-such-preset"}}
+        found = {"type": "InferenceReady", "status": "False", "reason": reason, "message": message}
+        broken.workspace["status"]["conditions"].append({**found, "observedGeneration": 1})
+        first = diagnose(broken, NOW).cause
+        assert first
+        return first.code
+
+    assert told("unsupported inference preset name no-such-preset") == "workspace-invalid"
+    assert told('admission webhook "validation.workspace.kaito.sh" denied the request') == "workspace-invalid"
+    for words in (
+        'deployments.apps is forbidden: User "system:serviceaccount:kaito:kaito" cannot create resource',
+        'pods "falcon" is forbidden: exceeded quota: gpus, requested: 1, used: 4, limited: 4',
+        'no matches for kind "NodeClaim" in version "karpenter.sh/v1"',
+        'admission webhook "validate.kyverno.svc-fail" denied the request: no',
+        'Internal error occurred: failed calling webhook "x.y.z": connection refused',
+    ):
+        assert told(words) != "workspace-invalid", words
+    own = next(names(seen().workspace or {}))
+    gone = event(own, "InsufficientCapacityError", ICE.format(own, "a machine"))
+    assert told("node claims not ready", gone) == "instance-type-unavailable"
 
 
 @pytest.mark.parametrize(

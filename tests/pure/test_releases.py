@@ -539,3 +539,65 @@ def test_what_depends_on_a_gate_is_no_error_where_the_gate_may_be_off() -> None:
         for gates in (None, STREAMS)
     }
     assert severities == {None: {"warning"}, STREAMS: {"error"}}
+
+
+NAMES = sorted({name for one in releases.IN_ORDER for name in releases.preset_names(one, catalog.SHIPPED)})
+
+
+@pytest.mark.parametrize("version", [releases.V1ALPHA1, releases.V1BETA1])
+def test_no_manifest_is_wrong_for_a_preset_that_some_release_serves(version: str) -> None:
+    """Where nobody names a release, the nearest one counts that has the preset in that API version."""
+    asked = {"usual": 0, "chosen": 0}
+    for name in NAMES:
+        serving = [
+            one.name
+            for one in releases.RELEASES[1:]
+            if version in one.versions
+            and (version == releases.V1BETA1 or not one.dies_of(name))
+            and releases.is_preset_name(one, name, catalog.SHIPPED)
+        ]
+        obj = {**workspace(), "apiVersion": version, "inference": {"preset": {"name": name}}}
+        found = {problem.code for problem in validation.judge(obj, Setting())} & {"KW142", "KW165"}
+        assert bool(found) == (not serving), name
+        usual = "v0.12" if version == releases.V1BETA1 else "v0.4"
+        wanted = usual if usual in serving or not serving else serving[-1 if usual == "v0.12" else 0]
+        if serving:
+            assert Setting().target_of(obj) == wanted, name
+            asked["usual" if wanted == usual else "chosen"] += 1
+    assert min(asked.values()) >= 5
+
+
+def test_tuning_chooses_the_release_as_inference_does_and_other_names_choose_none() -> None:
+    def target(name: object, version: str = releases.V1ALPHA1, use: str = "inference") -> str:
+        return Setting().target_of({"apiVersion": version, use: {"preset": {"name": name}}})
+
+    assert target("phi-4", use="tuning") == "v0.4.6"
+    assert target("falcon-7b", releases.V1BETA1, "tuning") == "v0.9"
+    for name in ("no-such", "", None, 7, ["phi-4"], "x" * 300, "PHI-4" * 100):
+        assert (target(name), target(name, releases.V1BETA1)) == ("v0.4", "v0.12"), name
+    assert target("smollm2-135m-instruct") == validation.OWN
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "hint"),
+    [
+        ("phi-4", "v0.4", "KAITO v0.4.6 to v0.12 has it: upgrade KAITO, or name the release that runs"),
+        ("gemma-3-4b-instruct", "v0.4.6", "KAITO v0.8 to v0.12 has it: upgrade KAITO"),
+        ("gemma-3-4b-instruct", "v0.7", "KAITO v0.8 to v0.12 has it: upgrade KAITO"),
+        (
+            "falcon-7b",
+            "v0.12",
+            "KAITO v0.3 to v0.10 has it: name the release that runs with --target-version",
+        ),
+        ("llama-2-7b", "v0.12", "KAITO v0.3 to v0.4 has it, in v1alpha1 alone"),
+        ("no-such", "v0.4", "known presets: "),
+    ],
+)
+def test_of_a_preset_that_the_release_lacks_it_is_said_which_has_it(
+    name: str, target: str, hint: str
+) -> None:
+    version = releases.V1ALPHA1 if target == "v0.4" else releases.V1BETA1
+    obj = {**workspace(), "apiVersion": version, "inference": {"preset": {"name": name}}}
+    (said,) = [one for one in validation.judge(obj, Setting(target)) if one.code == "KW142"]
+    assert str(said.hint).startswith(hint)
+    assert f"mean {name}" not in str(said.hint)

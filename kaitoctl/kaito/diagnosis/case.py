@@ -153,6 +153,15 @@ def event_words(event: Object) -> tuple[str, str]:
     return f"event {event.get('reason')}{times}", str(event.get("message") or event.get("note") or "")
 
 
+def claim_warnings(case: Case) -> list[Object]:
+    """Warnings about NodeClaims, those that are gone among them, in no order."""
+    return [
+        event
+        for event in case.seen.events
+        if dig(event, "involvedObject", "kind") == "NodeClaim" and event.get("type") == "Warning"
+    ]
+
+
 def observed_generation(condition: Object) -> int:
     """The generation that a condition is about; 0 when it does not say."""
     return int(condition.get("observedGeneration") or 0)

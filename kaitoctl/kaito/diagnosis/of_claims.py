@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, catalog, kubectl_hints, node_check
@@ -16,6 +15,7 @@ from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
+    claim_warnings,
     condition_words,
     denials,
     event_words,
@@ -26,18 +26,13 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.rollout import Phase
-from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions
-from kaitoctl.kube.objects import Object, dig, is_being_deleted, key_of
+from kaitoctl.kube.objects import Object, dig, is_being_deleted
 
 _TAKEN_UP_WITHIN_S = 60.0
 _INITIALIZES_WITHIN_S = 600.0
 _PLUGIN_WITHIN_S = 180.0
-_VANISHED_WITHIN_S = 3600.0
-_RETRIES = 32  # names of our own claims beyond the first ones: a lost one is not asked for again
 
-# Of the claims that KAITO makes itself. Source: KAITO v0.9 pkg/utils/nodeclaim GenerateNodeClaimName.
-_KAITOS_OWN = r"ws[0-9a-f]{6,}$"
 _LIMITS = r"(?i)exceed limits for nodepool|limits have been exhausted|exceed.{0,20}limits"
 
 
@@ -55,7 +50,7 @@ def claims(case: Case) -> Iterator[Cause]:
         elif is_being_deleted(claim):
             yield _going(case, claim)
         elif not conditions.is_true(claim, "Ready"):
-            yield _pending(case, claim)
+            yield _turned_down_before(case, claim) or _pending(case, claim)
         elif (found := conditions.find(claim, "ConsistentStateFound")) and found.get("status") == "False":
             yield _inconsistent(case, claim, found)
 
@@ -367,31 +362,29 @@ def vanished_claims(case: Case) -> Iterator[Cause]:
     """Claims that were given up and deleted before anybody looked; only their events are left."""
     if case.seen.claims or case.progress.phase > Phase.NODES or case.progress.outcome == "ready":
         return
-    controller_words = [
-        event
-        for event in sorted(case.seen.events, key=event_time, reverse=True)
-        if dig(event, "involvedObject", "kind") == "NodeClaim" and event.get("type") == "Warning"
-    ]
-    if not controller_words:
+    if not claim_warnings(case):
         return
-    from kaitoctl.kaito import node_claims as own
+    from kaitoctl.kaito.diagnosis import gone_claims  # most have got their nodes
 
-    key = key_of(case.workspace)
-    ours = set(islice(own.names(case.workspace), node_check.required_nodes(case.workspace) + _RETRIES))
-    for event in controller_words:
+    if (event := next(gone_claims.warnings(case), None)) is not None:
         name = str(dig(event, "involvedObject", "name") or "")
-        surely = name in ours or name.startswith(f"{key.namespace}-{key.name}-")
-        # Our controller's claims have names that follow from the Workspace: others are another's.
-        if not surely and (case.seen.is_ours or not re.match(_KAITOS_OWN, name)):
-            continue
-        if case.age_s(event_time(event)) > _VANISHED_WITHIN_S:
-            return
-        more = [condition_words(item) for item in denials(case)]
-        if not surely:
-            more.insert(0, ("cluster", f"{name} is gone; that it was this Workspace's can no longer be seen"))
         look = Command("kubectl get events -n default --field-selector", f"involvedObject.name={name}")
-        yield _from_event(case, event, more, look)
-        return
+        more = [condition_words(item) for item in denials(case)]
+        yield _from_event(case, event, [*gone_claims.whose(case, event), *more], look)
+
+
+def _turned_down_before(case: Case, claim: Object) -> Cause | None:
+    """What became of the claim before this one, while nobody has said anything of this one."""
+    launched = _step(claim, "Launched")
+    if launched.get("status") == "True" or not claim_warnings(case):
+        return None
+    from kaitoctl.kaito.diagnosis import gone_claims  # most have got their nodes
+
+    if (event := gone_claims.turned_down_before(case)) is None:
+        return None
+    more = [condition_words(launched)] if launched else []
+    more += gone_claims.whose(case, event)
+    return _from_event(case, event, more, kubectl_hints.describe(claim))
 
 
 def pools(case: Case) -> Iterator[Cause]:

@@ -11,6 +11,7 @@ from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
+    claim_warnings,
     controller_words,
     denials,
     is_creating,
@@ -68,6 +69,11 @@ def clash(case: Case) -> Iterator[Cause]:
         )
 
 
+# Refusals of the cluster's, which no rule about manifests explains; KAITO's own webhook may repeat one.
+_OF_CLUSTER = (
+    r"(?i)\bis forbidden\b|exceeded quota|no matches for kind|request is too large|space exceeded|"
+    r"admission webhook \"(?![^\"]*kaito\.sh)[^\"]*\" denied|failed calling webhook"
+)
 _BESIDE = "to have it so, create another Workspace beside it and delete this one when the other serves"
 _IMMUTABLE = r"(?i)field is immutable|updates to statefulset spec|may not change|cannot be changed"
 
@@ -180,6 +186,9 @@ def invalid(case: Case) -> Iterator[Cause]:
         return
     if not refused and case.waited_s <= _TAKEN_UP_WITHIN_S:
         return
+    is_clusters = any(re.search(_OF_CLUSTER, str(item.get("message") or "")) for item in refused)
+    if is_clusters or (claim_warnings(case) and _is_turned_down(case)):
+        return  # what the cluster says outranks what our rules make of the manifest
     from kaitoctl.kaito import validation
 
     setting = validation.Setting(validation.OWN if case.seen.is_ours else None, catalog=case.seen.catalog)
@@ -195,6 +204,13 @@ def invalid(case: Case) -> Iterator[Cause]:
             hint=rules[0].hint or "change the Workspace",
             command=Command("kaitoctl explain", rules[0].code),
         )
+
+
+def _is_turned_down(case: Case) -> bool:
+    """Whether nodes were asked for, and not given."""
+    from kaitoctl.kaito.diagnosis.gone_claims import is_turned_down  # few have lost a claim
+
+    return is_turned_down(case)
 
 
 def controller(case: Case) -> Iterator[Cause]:

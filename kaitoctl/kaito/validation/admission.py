@@ -213,8 +213,7 @@ def _inference(new: Subject, release: Release) -> Iterator[Problem]:
         if not releases.is_preset_name(release, name, new.setting.catalog):
             yield refusal(_NAME, "KW142", f"KAITO {release.version} does not know {name[:80]!r}")
             return
-        is_crash = release.alpha_presets == "crash" or (release.alpha_presets == "hub-crash" and "/" in name)
-        if not new.is_v1beta1 and is_crash:
+        if not new.is_v1beta1 and release.dies_of(name):
             message = f"the v1alpha1 webhook of KAITO {release.version} crashes on it"
             yield refusal(_NAME, "KW165", message, "write the Workspace as kaito.sh/v1beta1")
             return

@@ -96,7 +96,7 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
         yield error(f"{where}.name", "KW142", message, "put its figures into a file for --catalog")
     elif known is None:
         message = f"preset {name[:80]!r} is not in the catalog"
-        hint: Advice = did_you_mean(name, [*presets, *_models_too(subject)])
+        hint: Advice = _elsewhere(subject, name) or did_you_mean(name, [*presets, *_models_too(subject)])
         if not hint and subject.target == OWN:
             hint = Command("kaitoctl models list") + " shows them all"
         yield error(
@@ -112,6 +112,22 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
             f"the image of {known.name} is not published",
             "set accessMode: private and presetOptions.image to an image of your own",
         )
+
+
+def _elsewhere(subject: Subject, name: str) -> str:
+    """Which releases have a preset that the judged one lacks, and what to do; empty when none has it."""
+    having = releases.served_by(name, subject.setting.catalog)
+    if not having:
+        return ""
+    here = f"KAITO {' to '.join(dict.fromkeys((having[0], having[-1])))} has it"
+    if subject.release is None:
+        return f"{here}: let the controller make the newest generation (no --kaito-version)"
+    last = releases.nearest(having[-1])
+    if last is not None and subject.api_version not in last.versions:
+        return f"{here}, in v1alpha1 alone: take a model of today's"
+    if last is not None and last.since > subject.release.since:
+        return f"{here}: upgrade KAITO, or name the release that runs with --target-version"
+    return f"{here}: name the release that runs with --target-version, or take a model of today's"
 
 
 def _models_too(subject: Subject) -> list[str]:
@@ -137,7 +153,8 @@ def _listed_preset(subject: Subject, where: str, name: str) -> Iterator[Problem]
         yield warning(f"{where}.name", "KW149", message, did_you_mean(name, names))
     else:
         message = f"KAITO {release.version} does not know {name[:80]!r}"
-        hint = did_you_mean(name, names) or f"known presets: {', '.join(names)}"
+        near = did_you_mean(name, names) or f"known presets: {', '.join(names)}"
+        hint = _elsewhere(subject, name) or near
         yield error(f"{where}.name", "KW142", message, hint)
 
 
@@ -151,6 +168,7 @@ def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) 
             "KW142",
             f"KAITO {subject.kaito} {'no longer serves' if gone else 'does not know'} {name[:80]!r}",
             did_you_mean(name, subject.setting.catalog.model_names())
+            or _elsewhere(subject, name)
             or "give a Hugging Face id: owner/model",
         )
     elif not subject.is_v1beta1 and where.startswith("inference."):

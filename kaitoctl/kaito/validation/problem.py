@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kaitoctl.advice import Advice, shortened, text
 from kaitoctl.kaito import catalog
-from kaitoctl.kaito.api import WORKSPACE_V1BETA1
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.validation.releases import RELEASES, Release, nearest
+from kaitoctl.kaito.validation.releases import RELEASES, V1BETA1, Release, is_preset_name, nearest
 from kaitoctl.kube.objects import Object, ObjectKey
 
 if TYPE_CHECKING:
@@ -92,8 +91,8 @@ class Setting:
     """Where a Workspace is to live.
 
     Args:
-        target: one of `TARGETS`, or another release of KAITO, or `OWN`; None goes by the apiVersion: v1alpha1
-            is v0.4, v1beta1 is v0.12, a preset of this machine (`Preset.local_model`) is `OWN`.
+        target: one of `TARGETS`, or another release of KAITO, or `OWN`; None goes by the apiVersion and the
+            preset: see `release_choice.unnamed`; a preset of this machine (`Preset.local_model`) is `OWN`.
         cloud: `azure` or `aws`, KAITO's CLOUD_PROVIDER; None takes the instance type's own.
         byo: whether the nodes are the user's own (`nodeProvisioner: byo` of v0.12); None when not known.
         config_maps: all ConfigMaps that there will be; None when not known.
@@ -123,18 +122,26 @@ class Setting:
 
     def target_of(self, workspace: Mapping[str, Any]) -> str:
         """The target that counts for a Workspace."""
-        if self.target is not None:
-            release = self.release_of(workspace)
-            return release.name if release else self.target
-        preset = as_map(as_map(workspace.get("inference")).get("preset"))
-        if self.catalog.is_local(as_text(preset.get("name"))):
-            return OWN
-        return "v0.12" if workspace.get("apiVersion") == WORKSPACE_V1BETA1.api_version else "v0.4"
+        release = self.release_of(workspace)
+        return release.name if release else self.target or OWN
 
     def release_of(self, workspace: Mapping[str, Any]) -> Release | None:
         """The row of the release that counts for a Workspace; None for kaitoctl's own controller."""
-        target = self.target if self.target is not None else self.target_of(workspace)
-        return None if target == OWN else nearest(target)
+        if self.target is not None:
+            return None if self.target == OWN else nearest(self.target)
+        served, tuned = (
+            as_text(as_map(as_map(workspace.get(use)).get("preset")).get("name"))
+            for use in ("inference", "tuning")
+        )
+        if self.catalog.is_local(served):
+            return None
+        version, name = as_text(workspace.get("apiVersion")), served or tuned
+        usual = next(row for row in RELEASES if row.name == ("v0.12" if version == V1BETA1 else "v0.4"))
+        if not name or is_preset_name(usual, name, self.catalog):
+            return usual
+        from kaitoctl.kaito.validation import release_choice  # most name what the usual release has
+
+        return release_choice.unnamed(usual, version, name, self.catalog)
 
 
 # --- shapes ------------------------------------------------------------------------------------------------

@@ -130,6 +130,10 @@ class Release:
         """Whether its own table says how large the weights of each model are."""
         return self.memory == "weights" and not self.has_aliases
 
+    def dies_of(self, name: str) -> bool:
+        """Whether its webhook crashes on a preset in v1alpha1."""
+        return self.alpha_presets == "crash" or (self.alpha_presets == "hub-crash" and "/" in name)
+
     def default_type(self, api_version: str) -> str:
         """The instance type that leaving it out means; empty where there is none."""
         return (self.default_types or {}).get(api_version, "")
@@ -225,8 +229,7 @@ def nearest(version: str) -> Release | None:
     if found is None:
         return None
     numbers = (int(found[1]), int(found[2]), int(found[3] or 0))
-    older = [release for release in IN_ORDER if release.since <= numbers]
-    return older[-1] if older else None
+    return next((release for release in reversed(IN_ORDER) if release.since <= numbers), None)
 
 
 def is_measured(version: str) -> bool:
@@ -370,8 +373,7 @@ def _sized(table: str, known: Catalog) -> Catalog:
 
 def served_by(name: str, known: Catalog) -> list[str]:
     """The releases whose own tables have a preset or model, by their minor versions, oldest first."""
-    having = [release for release in IN_ORDER if preset(release, name, known) is not None]
-    return [release.table if release.read else release.name for release in having]
+    return [one.table if one.read else one.name for one in IN_ORDER if preset(one, name, known) is not None]
 
 
 def is_by_size(version: str) -> bool:
@@ -393,8 +395,7 @@ def gpu_type(release: Release, name: str, cloud: str, catalog: Catalog) -> GpuTy
         types = _types(release.table, cloud)
         if release.is_type_folded:
             types = {written.lower(): figures for written, figures in types.items()}
-        figures = types.get(folded)
-        return None if figures is None else GpuType(*figures)
+        return GpuType(*types[folded]) if folded in types else None
     version = release.measured if release.image_generation != "v0.12" else "v0.12"
     for known in catalog.instance_types.values():
         written = known.name.lower() if release.is_type_folded else known.name

@@ -27,7 +27,8 @@ class Subject:
         self.workspace = workspace
         self.setting = setting
         self.is_update = is_update
-        self.target = setting.target_of(workspace)
+        self.release = setting.release_of(workspace)
+        self.target = self.release.name if self.release else setting.target or OWN
         self.is_v1beta1 = workspace.get("apiVersion") == WORKSPACE_V1BETA1.api_version
         self.metadata = as_map(workspace.get("metadata"))
         # Of a null the API server makes the empty text.
@@ -41,7 +42,6 @@ class Subject:
         self.name = as_text(self.metadata.get("name"))
         self.namespace = as_text(self.metadata.get("namespace"))
         self.count = max(as_whole(self.resource.get("count")) or 1, 1)
-        self.release = setting.release_of(workspace)
 
     @property
     def pod_types(self) -> str:
@@ -189,7 +189,7 @@ class Subject:
 
     def model_named(self, name: str) -> Model | None:
         """The model of that name, if a name can be so long."""
-        known = releases.as_of(self.setting.target, self.setting.catalog)
+        known = releases.as_of(self.setting.target or self.target, self.setting.catalog)
         return known.model(name) if name and len(name) <= 253 else None
 
     def config_map_key(self, name: str) -> ObjectKey:
