@@ -346,8 +346,8 @@ async def _revisions(client: Client, seen: Snapshot, questions: _Questions) -> t
 
 async def _events_of_cluster(client: Client, seen: Snapshot, questions: _Questions) -> list[Object]:
     """Events about nodes and NodeClaims, which live in the namespace `default`."""
-    launched = any(is_true(claim, kind) for claim in seen.claims for kind in ("Launched", "MachineLaunched"))
     # Claims that were given up are gone, and the next one is silent at first: their events tell why.
+    launched = any(is_true(one, kind) for one in seen.claims for kind in ("Launched", "MachineLaunched"))
     is_asked_again = _waits_for_nodes(seen) and not launched
     names = [obj["metadata"]["name"] for obj in (*(() if is_asked_again else seen.claims), *seen.nodes)]
 
@@ -355,8 +355,7 @@ async def _events_of_cluster(client: Client, seen: Snapshot, questions: _Questio
         return await questions.answer("events of nodes", client.list(EVENT, "default", field_selector=fields))
 
     asking = [f"involvedObject.name={name}" for name in names[:MOST_NODES]]
-    if is_asked_again:
-        asking.append("involvedObject.kind=NodeClaim")
+    asking += ["involvedObject.kind=NodeClaim"] * is_asked_again
     lists = await asyncio.gather(*map(of, asking))
     return [event for listed in lists if listed for event in listed.items]
 
