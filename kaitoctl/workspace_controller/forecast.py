@@ -19,6 +19,7 @@ from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
 from kaitoctl.kaito.settings import Rights
 from kaitoctl.kube.access import access
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, labels_of, uid_of
+from kaitoctl.kube.pod_state import is_finished
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.comparison import changes, restarts
 from kaitoctl.reconcile.dry_run import outcome
@@ -29,7 +30,7 @@ from kaitoctl.workspace_controller.node_pools import replicas_of_pool, workspace
 from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.reconcile import ReconcileSteps, WorkspaceReconciler
 from kaitoctl.workspace_controller.rivals import Rivals
-from kaitoctl.workspace_controller.stores import Stores, node_of_pod
+from kaitoctl.workspace_controller.stores import Stores, node_of_pod, workspace_of_labels
 
 _STORES = {
     "workspaces": "workspaces",
@@ -119,8 +120,12 @@ def forecast(
             workspace = world.stores.workspaces[key]
             strict = mild = mixed_nodes(workspace, world.nodes.look(workspace).verdict)
         chosen = reconcilers[bool(strict) and not mild]
+        world.begin()
         problem = yield from _reconcile(world, chosen.reconcile(key))
-        one = _outcome(world, key, chosen.sized(world.stores.workspaces[key]), refusal=mild)
+        sized = chosen.sized(world.stores.workspaces[key])
+        if not (problem or mild) and world.recreate(sized):
+            problem = yield from _reconcile(world, chosen.reconcile(key))
+        one = _outcome(world, key, sized, refusal=mild)
         if strict and not mild:
             problem = f"a controller with other than its default settings, for {strict}"
         found.append(replace(one, waits=problem or one.waits))
@@ -130,7 +135,6 @@ def forecast(
 
 def _reconcile(world: _World, passing: ReconcileSteps) -> Generator[Request, Object, str]:
     """Let one reconcile happen in the world; why it came to no end, empty when it did."""
-    world.begin()
     try:
         asked = next(passing)
         for _ in range(_MOST_REQUESTS):
@@ -298,6 +302,25 @@ class _World:
     def is_placed(self, workspace: Object) -> bool:
         """Whether the Workspace has pods on as many nodes as it needs."""
         return len(self.nodes.look(workspace).held) >= node_check.required_nodes(workspace)
+
+    def recreate(self, workspace: Object) -> bool:
+        """Let pods that are recreated leave nodes that count only while they are there; whether any has.
+
+        As many as can go where the scheduler has room for them, though the controller sees none, go there.
+        """
+        look, key = self.nodes.look(workspace), key_of(workspace)
+        usable = {one.name for one in look.verdict.nodes if one.usable}
+        if not self.restarts or not look.verdict.missing or look.held <= usable:
+            return False
+        there = self.stores.pods.by(workspace_of_labels, key)
+        pods = [pod for pod in there if not is_finished(pod) and not usable.intersection(node_of_pod(pod))]
+        rooms = self.nodes.strays(workspace, gpus_of(self.workload(key) or {}))
+        for pod, room in zip(pods, [*rooms, *[""] * len(pods)], strict=False):
+            moved = {**pod, "spec": {**pod["spec"], "nodeName": room}} if room else None
+            for store in (self.stores.pods, self.stores.gpu_pods):
+                if key_of(pod) in store:
+                    store._replace(key_of(pod), moved)
+        return len(rooms) < len(pods)
 
     def answer(self, asked: Request) -> Object | None:
         """What a server would answer; None for a read that only a server can answer.

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from planned_world import PlannedDirect, PlannedWorld
@@ -470,6 +471,18 @@ def test_a_node_that_may_be_left_is_announced_as_one_that_may() -> None:
     (change,) = planned(world, {"w0": Asked("a", adapters=("x",))}).changes
     assert change.returned == change.returned_perhaps != ()
     assert "unless its pods are placed on it" in "\n".join(costs(change, NO_FLAGS))
+
+
+@pytest.mark.parametrize(("guest", "bought"), [(True, 2), (False, 1)], ids=["no room", "room for one pod"])
+def test_nodes_that_count_only_under_running_pods_are_replaced(guest: bool, bought: int) -> None:
+    a100 = "Standard_NC24ads_A100_v4"
+    nodes = Drawn("b", "1", instance_type=a100), Drawn("b", "4", guest, instance_type=a100)
+    named = Asked("b", 2, "phi-2", "Standard_NC24s_v3", preferred=(0, 1))
+    world = built(Scene(nodes, {}))
+    one_round(world, {"w0": named})
+    after = {"w0": replace(named, preferred=(), runtime="transformers")}
+    assert planned(world, after).changes[0].nodes_asked == bought
+    one_round(world, after)
 
 
 def test_a_node_goes_with_the_claim_that_a_namesake_has_left_behind() -> None:

@@ -183,8 +183,10 @@ class NodeVerdict:
             gpus: how many each pod asks for, where that may be less than the node was judged by: pods ask for
                 what the smallest of the chosen nodes has; 0 when that is not known.
         """
-        has_room = bool(gpus) and self.gpus.free is not None and self.gpus.free >= gpus
-        unseen = _UNSEEN_BY_SCHEDULER | (_TOO_FEW if has_room else frozenset())
+        free = self.gpus.free if gpus else None
+        if free is not None and free < gpus:
+            return False
+        unseen = _UNSEEN_BY_SCHEDULER | (frozenset() if free is None else _TOO_FEW)
         return not self.usable and all(one.code in unseen for one in self.failures)
 
     @property
