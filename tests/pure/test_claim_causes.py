@@ -455,6 +455,24 @@ def test_the_next_claim_is_judged_by_what_became_of_the_one_before(
     assert cause(is_under_way, events=(gone,)).code not in ("instance-type-unavailable", "quota-exceeded")
 
 
+def test_of_a_launch_that_failed_the_headline_is_the_clouds_sentence() -> None:
+    dump = (
+        'creating instance, agentPool.BeginCreateOrUpdate for "ws0123abc" failed: PUT https://management.azure.com/'
+        f"agentPools/ws0123abc {'-' * 80} RESPONSE 403: 403 Forbidden ERROR CODE: RequestDisallowedByPolicy "
+        f'{"-" * 80} {{ "code": "RequestDisallowedByPolicy", "message": "It needs a tag." }} {"-" * 80}'
+    )
+    found = cause(claim(condition("Launched", "Unknown", "LaunchFailed", dump)))
+    assert found.message.endswith("could not be launched: RequestDisallowedByPolicy: It needs a tag.")
+    assert found.evidence[0][1] == "Unknown LaunchFailed: RequestDisallowedByPolicy: It needs a tag."
+    told = event(
+        "ws0123abc",
+        "InsufficientCapacityError",
+        ICE.format("ws0123abc", "p4d") + " you requested (us-west-2b)",
+    )
+    found = cause(claim(condition("Launched", *AWAITING)), events=(told,))
+    assert found.message.endswith("to give in us-west-2b")
+
+
 def test_what_the_cluster_says_outranks_what_rules_make_of_the_manifest() -> None:
     def told(message: str, *events: Object, reason: str = "WorkspaceInferenceStatusFailed") -> str:
         broken = seen(events=events)

@@ -44,7 +44,16 @@ _SPOT_QUOTA = Reason(
     "quota-exceeded",
     "raise the quota for spot machines, which all families share, or take machines that are not spot",
 )
+_SPOT_ROLE = Reason(
+    "node-claim-failed",
+    "let an administrator create the service-linked role of EC2 Spot, once in an account, or take machines "
+    "that are not spot",
+)
 _NO_MACHINE = Reason("instance-type-unavailable")
+_NOT_OFFERED = Reason(
+    "instance-type-unavailable",
+    "waiting does not help: ask the cloud to allow it to this subscription, or take another type: ",
+)
 _CLASS = Reason("node-class-not-ready")
 _RIGHTS = Reason(
     "node-claim-failed", "give the node provisioner's identity the rights that the message names"
@@ -80,7 +89,7 @@ LAUNCH: Mapping[str, Reason] = MappingProxyType(
             "node-claim-failed", "the subnet has no free addresses: give the node class a larger one"
         ),
         "Unauthorized": _RIGHTS,
-        "SpotSLRCreationFailed": _RIGHTS,
+        "SpotSLRCreationFailed": _SPOT_ROLE,
         "FreeTierIneligible": _NO_MACHINE,
         "AccountPendingVerification": _FAILED,
         "RequestLimitExceeded": _BUSY,
@@ -109,9 +118,10 @@ _UNAVAILABLE = (
     r"ZonalAllocation|OverconstrainedAllocation|Allocation ?Fail|InstanceTypeNotFound|not available in|"
     r"sold out|unable to allocate resources|SKU is unavailable|no instance types available|"
     r"ZONE_RESOURCE_POOL_EXHAUSTED|STOCKOUT|not have (?:enough|sufficient) (?:resources|capacity)|"
-    r"(?:VM|machine) size .{1,80}(?:not allowed|not supported|not available)|NotAvailableForSubscription|"
+    r"(?:VM|machine) size\b.{1,80}(?:not allowed|not supported|not available)|NotAvailableForSubscription|"
     r"(?:instance|machine) type .{1,120}not supported in your requested|Unsupported: The requested config|"
-    r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity"
+    r"UnfulfillableCapacity|ReservationCapacityExceeded|insufficient capacity|Insufficient\w{1,30}Capacity|"
+    r"SpotMaxPriceTooLow|InsufficientCapacityOnHost|RESOURCE_POOL_EXHAUSTED"
 )
 _CLASS_WORDS = r"(?i)node ?class"
 _RIGHTS_WORDS = (
@@ -171,6 +181,8 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
     (
         r"(?i)ReadOnlyDisabledSubscription|SubscriptionNotRegistered|MissingSubscriptionRegistration|"
         r"subscription .{1,120}(?:is disabled|not registered)|OptInRequired|PendingVerification|"
+        r"NoRegisteredProviderFound|FeatureNotRegistered|SERVICE_DISABLED|has not been used in project|"
+        r"account is (?:currently )?(?:blocked|suspended)|"
         r"billing .{0,60}(?:disabled|not enabled)|accountDisabled",
         Reason(
             "node-claim-failed",
@@ -179,15 +191,15 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         ),
     ),
     (
-        r"(?i)not allowed in your subscription|NotAvailableForSubscription",
-        Reason(
-            "instance-type-unavailable",
-            "waiting does not help: ask the cloud to allow it to this subscription, or take another type: ",
-        ),
+        r"(?i)not allowed in your subscription|NotAvailableForSubscription|VMSizeNotSupported|InvalidVMSize|"
+        r"not supported for subscription|VMSizeIsNotPermitted",
+        _NOT_OFFERED,
     ),
+    (r"(?i)ServiceLinkedRoleCreationNotPermitted|service-linked role", _SPOT_ROLE),
     (
         r"(?i)AvailabilityZoneNotSupported|zones? \S{1,40} (?:is |are )?not supported|"
-        r"not supported in your requested Availability Zone",
+        r"not supported in your requested Availability Zone|"
+        r"machine type with name .{1,120} does not exist in zone|not available in (?:availability )?zones?\b",
         Reason(
             "instance-type-unavailable",
             "waiting does not help: this zone does not have the type: let the node class or pool take other "
@@ -220,6 +232,7 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
     (
         r"(?i)resolving (?:amis?|images?|security groups?|subnets?|instance profile|launch template)|"
         r"no (?:amis|images|security groups|subnets) (?:exist|found|match)|InvalidAMI|"
+        r"Invalid(?:SubnetID|Group|SecurityGroupID|KeyPair|LaunchTemplate\w{0,20})\.\w*NotFound|"
         r"(?:Platform|Gallery)?Image ?(?:Version)? ?Not ?Found|MarketplacePurchaseEligibility|"
         r"InvalidTemplateDeployment.{0,80}image",
         Reason(

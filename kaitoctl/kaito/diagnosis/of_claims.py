@@ -33,6 +33,8 @@ _TAKEN_UP_WITHIN_S = 60.0
 _INITIALIZES_WITHIN_S = 600.0
 _PLUGIN_WITHIN_S = 180.0
 
+# Source: EC2 InsufficientInstanceCapacity, "in the Availability Zone you requested (us-west-2b)".
+_ZONE = r"Availability Zone you requested \(([a-z]{2}(?:-[a-z]+)+-\d[a-z])\)"
 _LIMITS = r"(?i)exceed limits for nodepool|limits have been exhausted|exceed.{0,20}limits"
 
 
@@ -132,6 +134,10 @@ def _launch_cause(
 ) -> Cause:
     """The cause by a reason of Karpenter's; by the message where the reason is one for everything."""
     known = karpenter.LAUNCH.get(reason) or karpenter.by_words(words)
+    from kaitoctl.kaito.diagnosis import cloud_errors  # most machines are launched
+
+    why = cloud_errors.plain(why)
+    evidence = [(source, cloud_errors.plain(said)) for source, said in evidence]
     kind = node_check.instance_type_of(case.workspace)
     preset = preset_name(case.workspace)
     fit = Command("kaitoctl fit", preset) if preset else Command("kaitoctl skus")
@@ -140,7 +146,8 @@ def _launch_cause(
         message = f"the cloud's quota does not allow another {kind}"
         hint = known.hint or "raise the quota, give machines back, or take another family: " + fit
     elif known.code == "instance-type-unavailable":
-        message = f"the cloud has no {kind} to give"
+        zone = re.search(_ZONE, words)
+        message = f"the cloud has no {kind} to give" + (f" in {zone[1]}" if zone else "")
         types = case.seen.catalog.instance_types
         near = [] if kind in types else catalog.close_matches(kind, types)
         hint = f"did you mean {near[0]}?" if near else (known.hint or "wait, or take another type: ") + fit

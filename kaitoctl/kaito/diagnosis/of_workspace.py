@@ -293,6 +293,10 @@ def controller_message(case: Case) -> Iterator[Cause]:
         if is_passing and not error and any(_is_coming(case, pod) for pod in case.pods):
             continue  # up to v0.8 it waits inside a pass for its pods, and writes nothing meanwhile
         hint, command = advice(case, f"{reason}: {words}")
+        if "RESPONSE " in words:
+            from kaitoctl.kaito.diagnosis import cloud_errors  # clouds speak thus, and few others
+
+            words = cloud_errors.plain(words)
         yield blame(
             "controller-says",
             title_of(case.workspace),
