@@ -23,7 +23,7 @@ from kaitoctl.commands import (
 from kaitoctl.commands import prune as pruning
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present, rights_to_apply
 from kaitoctl.commands.delete import TIMEOUT_S, wait_gone
-from kaitoctl.commands.follow_all import follow_all
+from kaitoctl.commands.follow_all import follow_all, worst
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Unreachable
@@ -187,16 +187,43 @@ async def _apply(
             return 0
         if pruned.deletions:
             await wait_gone(client, target, pruned.deletions, how.timeout_s or TIMEOUT_S)
-        for key in sets:
-            await follow_fleet.until_ready(
-                client, target, key, timeout_s=how.timeout_s, catalog=asked.catalog, is_done=_is_as_far
+        codes = [
+            await _follow_set(client, target, key, how, asked, alone=len(plan.changes) == 1) for key in sets
+        ]
+        if workspaces:
+            bodies = {change.key: change.body for change in plan.changes if change.kind == "Workspace"}
+            generations = progress.generations
+            codes.append(
+                await follow_all(
+                    client, target, bodies, generations, how.timeout_s, asked.catalog, asked.managed
+                )
             )
-        if not workspaces:
-            return 0
-        bodies = {change.key: change.body for change in plan.changes if change.kind == "Workspace"}
-        return await follow_all(
-            client, target, bodies, progress.generations, how.timeout_s, asked.catalog, asked.managed
+        return worst(codes)
+
+
+async def _follow_set(
+    client: Client,
+    target: Target,
+    key: ObjectKey,
+    how: _ApplyOptions,
+    asked: make_plan.PlanRequest,
+    *,
+    alone: bool,
+) -> int:
+    """Follow a set; of several objects, one that fails does not end the following of the others."""
+    try:
+        fleet = await follow_fleet.until_ready(
+            client, target, key, timeout_s=how.timeout_s, catalog=asked.catalog, is_done=_is_as_far
         )
+    except KaitoctlError as error:
+        if alone:
+            raise
+        output.failure(error.message)
+        if error.hint:
+            output.note(target.text(error.hint))
+        return error.exit_code
+    follow_fleet.say_what_carries(target, fleet)
+    return 0
 
 
 def _is_as_far(fleet: Fleet) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import certain_write, follow_fleet, option_values, plan_effects
+from kaitoctl.commands import certain_write, follow_fleet, option_values, plan_effects, pull_secrets
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
@@ -25,6 +25,7 @@ from kaitoctl.kaito import (
 )
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.fleet import validation as of_fleets
+from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kaito.template_rendering import render
 from kaitoctl.kube import managed_fields, request
 from kaitoctl.kube.objects import key_of, with_type
@@ -125,6 +126,7 @@ async def _create(
         await served_versions(client)  # a server that says nothing is found out before anything is written
         made["metadata"].setdefault("namespace", client.namespace)
         live = await _applied(client, made, dry_run=True)
+        await pull_secrets.check(client, target, workspace_of(live))
         skips = given.yes or given.dry_run != "none"
         await plan_effects.agree_to_new(client, target, live, known, costs, skips=skips, managed=managed)
         if given.dry_run != "server":

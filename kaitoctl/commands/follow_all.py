@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
@@ -87,5 +87,10 @@ async def follow_all(
     words += [f"{len(failures) - late} failed"] if len(failures) > late else []
     words += [f"{late} not ready in time"] if late else []
     (output.failure if failures else output.success)("; ".join(words))
-    codes = {error.exit_code for _, error in failures}
-    return next((code for code in _ORDER if code in codes), max(codes, default=0))
+    return worst(error.exit_code for _, error in failures)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of several commands in one; 0 of none."""
+    found = set(codes)
+    return next((code for code in _ORDER if code in found), max(found, default=0))

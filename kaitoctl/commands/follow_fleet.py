@@ -148,6 +148,13 @@ async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
     return await as_served(client, fleet) if fleet.state in ("Ready", "Mixed") else fleet
 
 
+def say_what_carries(target: Target, fleet: Fleet) -> None:
+    """Say what carries the template to replicas, where no controller does."""
+    if fleet.outdated and not fleet.is_paused:
+        carry = Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace)
+        output.note(target.text(carry + " carries the template to the replicas"))
+
+
 def line(fleet: Fleet) -> str:
     """How a set is, in one line."""
     words = f"{fleet.ready} of {fleet.wanted} replicas ready; {fleet.trouble or fleet.template_words}"

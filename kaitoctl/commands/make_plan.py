@@ -18,6 +18,7 @@ from kaitoctl.kaito import api, planning, revisions
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kaito.planning import Change, Plan, Trial
 from kaitoctl.kube import refusal_hints, request
 from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, ObjectKey, is_being_deleted, uid_of, with_type
@@ -198,9 +199,10 @@ class _Judge:
         return planning.problems(body, self._world.setting, before)
 
     async def _references(self, one: Written, body: Object) -> tuple[list[str], list[str]]:
-        """What the Workspace names and nobody has: pull secrets are refused, of the rest is warned."""
+        """What a Workspace or set names and nobody has: pull secrets are refused, of the rest is warned."""
         problems, warnings = [], []
-        for path, named in references(body) if one.kind == "Workspace" else ():
+        judged = workspace_of(body) if one.kind == api.INFERENCE_SET.kind else body
+        for path, named in references(judged) if one.kind != "ConfigMap" else ():
             key = ObjectKey(one.key.namespace, named.name)
             kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
             if kind is None or (kind is CONFIG_MAP and key in self._config_maps):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import convert, validation
 from kaitoctl.kaito.fleet import kinds, replicas
@@ -49,7 +50,8 @@ def workspaces_in(
                 found += made
                 continue
             if not convert.is_workspace(obj) and kind != "Workspace":
-                output.step(f"{file}: document {number} is a {str(kind)[:63]}, not a Workspace; skipped")
+                what = f"{'an' if str(kind)[:1] in 'AEIOU' else 'a'} {str(kind)[:63]}"
+                output.step(f"{file}: document {number} is {what}, not a Workspace; skipped")
                 continue
             wrong = _problems(obj, namespace, settings)
             problems += [f"{file}: document {number}: {line}" for line in wrong]
@@ -58,10 +60,10 @@ def workspaces_in(
     if problems:
         raise InputError("nothing was made: there are problems", problems=problems)
     if not found:
-        raise InputError(
-            f"{', '.join(documents)}: there is no Workspace in it",
-            hint="one has kind: Workspace" + (" or InferenceSet" if of_sets else ""),
-        )
+        hint: Advice = "one has kind: Workspace" + (" or InferenceSet" if of_sets else "")
+        if any(kinds.is_set(obj) for objects in documents.values() for obj in objects):
+            hint = Command("kaitoctl plan -f FILE") + " compares an InferenceSet"
+        raise InputError(f"{', '.join(documents)}: there is no Workspace in it", hint=hint)
     keys = [key_of(workspace) for workspace in found]
     if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
         raise InputError(f"given twice: {', '.join(twice)}")

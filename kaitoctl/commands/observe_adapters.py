@@ -98,9 +98,15 @@ async def _say_what_is_there(client: Client, error: ApiError, kind: Kind, key: O
         unknown = await cluster.no_such(client, kind, key)
         error.message, error.hint = unknown.message, unknown.hint
         return
-    error.message = f"{key} is an InferenceSet, and this changes one Workspace"
+    error.message = f"{key} is an InferenceSet, and this is about one Workspace"
     edit = Command("kaitoctl edit", f"inferenceset/{key.name}", "-n", key.namespace)
-    error.hint = "its replicas are made of spec.template: " + edit + " changes that for all of them"
+    status = Command("kaitoctl status", f"inferenceset/{key.name}", "-n", key.namespace)
+    error.hint = (
+        status
+        + " names its Workspaces and their adapters; all of them are made of spec.template, which "
+        + edit
+        + " changes"
+    )
 
 
 async def _read(client: Client, kind: Kind, namespace: str, name: str) -> Object:

@@ -28,6 +28,7 @@ from kaitoctl.kube.objects import (
     key_of,
 )
 from kaitoctl.kube.pod_state import is_finished
+from kaitoctl.kube.workloads import running
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
@@ -227,12 +228,23 @@ def _loading(world: World, workspace: Object, contexts: Mapping[ObjectKey, int])
 
 
 async def _forecasts(
-    client: Client, world: World, planned: list[Object], beside: Sequence[Object]
+    client: Client,
+    world: World,
+    planned: list[Object],
+    beside: Sequence[Object],
+    restarted: Mapping[ObjectKey, int] | None = None,
 ) -> list[Forecast]:
     """What kaitoctl's controller would do; its reads that neither lists nor the plan answer are sent."""
     now = datetime.now(UTC)
     knows = world.setting.rights is not None
-    asking = forecast(world.stores, planned, world.settings, clock=lambda: now, knows_rights=knows)
+    asking = forecast(
+        world.stores,
+        planned,
+        world.settings,
+        clock=lambda: now,
+        knows_rights=knows,
+        restarted=restarted or {},
+    )
     return await drive(client, _with_planned(asking, beside))
 
 
@@ -341,4 +353,8 @@ async def restart_of(
     )
     workload, pods = _workload(world, workspace), _pods(world, key)
     share = _share(world).of(workspace, _claims_of(world, key))
-    return planning.restart(workspace, workload, pods, share.verdict, known)
+    effects = Effects()
+    if world.is_own and workload is not None and (seen := world.stores.workspaces.get(key)) is not None:
+        (found,) = await _forecasts(client, world, [seen], (), {key: running(workload)})
+        effects = _effects(world, found)
+    return planning.restart(workspace, workload, pods, share.verdict, known, effects)

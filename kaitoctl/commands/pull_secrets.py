@@ -13,7 +13,7 @@ from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONFIG_MAP, SECRET, key_of
+from kaitoctl.kube.objects import CONFIG_MAP, SECRET
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def check(client: Client, target: Target, workspace: Object) -> None:
     Raises:
         InputError: a pull secret is missing, or is none.
     """
-    namespace = key_of(workspace).namespace
+    namespace = str(workspace["metadata"]["namespace"])  # that a set would make has no name yet
     named = references(workspace)
     pulls = [("the Workspace", one.name) for path, one in named if path == "pull"]
     await check_names(client, namespace, list(dict.fromkeys(pulls)))

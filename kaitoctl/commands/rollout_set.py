@@ -291,10 +291,8 @@ async def write(
     after = await patched(client, fleet, patch)
     output.report_write(after, how.output, words)
     if not change.outage.pods and not is_scale:
-        fleet = await follow_fleet.present(client, fleet.key, how.catalog)
-        if fleet.outdated and not fleet.is_paused:
-            carry = Command("kaitoctl rollout fleet", fleet.key.name, "-n", fleet.key.namespace)
-            output.note(target.text(carry + " carries the template to the replicas"))
+        now = await follow_fleet.present(client, fleet.key, how.catalog)
+        follow_fleet.say_what_carries(target, now)
         return
     if how.wait:
         is_done = _is_scaled if is_scale else follow_fleet.is_ready

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from kaitoctl.errors import ApiError
@@ -93,6 +94,7 @@ def forecast(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     knows_rights: bool = False,
+    restarted: Mapping[ObjectKey, int] = MappingProxyType({}),
 ) -> Generator[Request, Object, list[Forecast]]:
     """What becomes of the planned Workspaces, in their order.
 
@@ -106,6 +108,7 @@ def forecast(
         clock: the present time.
         knows_rights: whether the settings say what custom pods and volumes may have. Where they do not, what
             the defaults refuse may be built or not.
+        restarted: how many pods somebody else restarts, by Workspace.
     """
     if settings.provisioner == "byo":
         stores = replace(stores, can_claim=lambda: False)
@@ -122,6 +125,7 @@ def forecast(
         chosen = reconcilers[bool(strict) and not mild]
         world.begin()
         problem = yield from _reconcile(world, chosen.reconcile(key))
+        world.restarts += restarted.get(key, 0)
         sized = chosen.sized(world.stores.workspaces[key])
         if not (problem or mild) and world.recreate(sized):
             problem = yield from _reconcile(world, chosen.reconcile(key))

@@ -68,7 +68,7 @@ def test_what_changes_one_workspace_says_that_a_name_is_a_sets(
 ) -> None:
     first, *more = command.split()
     done = shell.kaitoctl(first, "duo-prefill", *more, "-n", NAMESPACE, code=4)
-    assert f"{NAMESPACE}/duo-prefill is an InferenceSet, and this changes one Workspace" in done.stderr
+    assert f"{NAMESPACE}/duo-prefill is an InferenceSet, and this is about one Workspace" in done.stderr
     assert "kaitoctl edit inferenceset/duo-prefill" in done.stderr
 
 

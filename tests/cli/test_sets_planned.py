@@ -47,3 +47,61 @@ def test_nodes_that_replicas_may_leave_are_named(sandbox_shell: Shell, changed: 
     (change,) = json.loads(sandbox_shell.kaitoctl(*plan, "-o", "json", code=1).stdout)["changes"]
     assert change["nodesReturnedPerhaps"] == change["nodesReturned"]
     assert len(change["nodesReturned"]) == 1
+    (name,) = replicas_of(sandbox_shell)
+    restart = sandbox_shell.kaitoctl("restart", name, "--dry-run=client").stderr
+    assert "released: NodeClaim ws" in restart
+    assert restart.count("unless its pods are placed on it") == 1
+
+
+def replicas_of(shell: Shell) -> list[str]:
+    asked = ("get", "workspaces", "-l", "inferenceset.kaito.sh/created-by=chat", "-o", "name")
+    return [line.partition("/")[2] for line in shell.kubectl(*asked).split()]
+
+
+def test_secrets_that_a_set_names_are_looked_for_before_it_is_written(
+    sandbox_shell: Shell, tmp_path: Path
+) -> None:
+    """As those that a Workspace names: its replicas would wait for them on bought nodes."""
+    create = (
+        "create",
+        "inference-set",
+        "secretive",
+        "--replicas",
+        "1",
+        *SET,
+        "--dry-run=client",
+        "-o",
+        "yaml",
+    )
+    manifest = yaml.safe_load(sandbox_shell.kaitoctl(*create).stdout)
+    inference = manifest["spec"]["template"]["inference"]
+    source = {"name": "style", "image": "r.example/style:1", "imagePullSecrets": ["absent"]}
+    inference["adapters"] = [{"source": source}]
+    inference["preset"]["presetOptions"] = {"modelAccessSecret": "token"}
+    file = tmp_path / "named.yaml"
+    file.write_text(yaml.safe_dump(manifest))
+    shown = sandbox_shell.kaitoctl("plan", "-f", str(file), code=2)
+    assert "there is no pull secret absent in namespace default" in shown.stdout + shown.stderr
+    refused = sandbox_shell.kaitoctl("apply", "-f", str(file), "--yes", code=2)
+    assert "there is no pull secret absent in namespace default" in refused.stderr
+    made = ("--docker-server=r.example", "--docker-username=u", "--docker-password=p")
+    sandbox_shell.kubectl("create", "secret", "docker-registry", "absent", *made)
+    shown = sandbox_shell.kaitoctl("plan", "-f", str(file), code=1)
+    assert "there is no Secret token; the pods wait for it" in " ".join(shown.stdout.split())
+
+
+def test_a_set_that_is_late_does_not_end_the_following_of_what_was_applied_with_it(
+    sandbox_shell: Shell, tmp_path: Path
+) -> None:
+    made = [
+        sandbox_shell.kaitoctl(*command, "--dry-run=client", "-o", "yaml").stdout
+        for command in (
+            ("create", "inference-set", "late", "--replicas", "1", *SET[:4], "--label", "apps=late"),
+            ("create", "workspace", "beside", *SET[:4], "--label", "apps=beside"),
+        )
+    ]
+    file = tmp_path / "both.yaml"
+    file.write_text("---\n".join(made))
+    done = sandbox_shell.kaitoctl("apply", "-f", str(file), "--yes", "--timeout", "1s", code=124)
+    assert "timed out after 1s; 0 of 1 replicas ready" in done.stderr
+    assert "1 of 1 ready" in done.stderr, "the Workspace beside it"

@@ -17,6 +17,8 @@ from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.view import Fleet, fleet_of
 from kaitoctl.kaito.planning import Change, change_of_set, effects_of_set, outage_of_replica
 from kaitoctl.kaito.planning.change import Trial
+from kaitoctl.kaito.planning.of_sets import SetEffects
+from kaitoctl.kaito.planning.outage import Outage
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, key_of
 from kaitoctl.screens import output
@@ -206,6 +208,29 @@ def test_a_plan_names_the_replicas_that_its_controller_deletes() -> None:
     world.apply(inference_set(2))
     world.settle()
     assert names - {key_of(one).name for one in world.live} == set(effects.going)
+
+
+def test_which_serving_replica_kaito_deletes_is_not_foretold() -> None:
+    """It lists them from a cache without order; one that does not serve goes before."""
+    world = serving(4)
+    before = {"apiVersion": SET.api_version, "kind": SET.kind, **world.the_set}
+    after = {**before, "spec": {**before["spec"], "replicas": 2}}
+
+    def effects(replicas: int = 2) -> SetEffects:
+        to_be = {**after, "spec": {**after["spec"], "replicas": replicas}}
+        return effects_of_set(trial_of(before, to_be), world.workspaces, world.now, is_own=False)
+
+    assert (effects().going, effects().chosen) == ((), 2)
+    assert len(set(effects(0).going)) == 4, "all of them go"
+    late = world.live[0]
+    late["status"]["conditions"] = []
+    effect = effects_of_set(trial_of(before, after), [late, *world.live[1:]], world.now, is_own=False)
+    assert (effect.going, effect.chosen) == ((key_of(late).name,), 1)
+    change = change_of_set(trial_of(before, after), effect, Outage(), asked=0, most=0)
+    assert change.returned == (
+        f"Workspace {key_of(late).name}, with its nodes",
+        "one more of the replicas that serve, whichever KAITO chooses, with its nodes",
+    )
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,7 @@ def restart(
     pods: Sequence[Object],
     verdict: node_check.Verdict | None,
     known: Catalog,
+    effects: Effects,
 ) -> Change:
     """The entry of a Workspace whose pods are all recreated.
 
@@ -281,6 +282,7 @@ def restart(
         pods: of it.
         verdict: of the nodes, its own pods left out; None when nodes cannot be seen.
         known: the catalog.
+        effects: of its nodes, as far as they are foreseen.
     """
     restarts = 0 if workload is None else running(workload)
     return Change(
@@ -289,6 +291,12 @@ def restart(
         "",
         "changed",
         outage=outage(workspace, workload, pods, restarts, known),
+        nodes_asked=effects.asked,
+        nodes_most=max(effects.asked, effects.most),
+        instance_type=node_check.instance_type_of(workspace) if effects.asked or effects.most else "",
+        rivals=effects.rivals,
+        returned=effects.returned,
+        returned_perhaps=tuple(line for line in effects.returned if line in effects.perhaps),
         deadlock=deadlock(workload, verdict, _gpu_pods(pods), restarts),
     )
 

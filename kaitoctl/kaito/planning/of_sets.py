@@ -38,6 +38,7 @@ class SetEffects:
     Args:
         made: those that are created, in the place of others or besides.
         going: the names of those that are deleted, with the nodes that were bought for them.
+        chosen: how many more are deleted of those that serve; which, its controller lets nobody know.
         rolled: the names of those that get the new template, and restart.
         patched: those of them that stay themselves, as they are then.
         left: the names of those that stay on an older template.
@@ -50,6 +51,14 @@ class SetEffects:
     left: tuple[str, ...] = ()
     instead: Mapping[str, str] = field(default_factory=dict)
     patched: tuple[Object, ...] = ()
+    chosen: int = 0
+
+    @property
+    def released(self) -> tuple[str, ...]:
+        """What goes, in words."""
+        named = (f"Workspace {name}, with its nodes" for name in self.going)
+        of_any = "one more of the replicas that serve, whichever KAITO chooses, with its nodes"
+        return (*named, *([of_any] * self.chosen))
 
     @property
     def starting(self) -> tuple[Object, ...]:
@@ -89,7 +98,11 @@ def effects_of_set(
     live = sorted((one for one in own if not is_being_deleted(one)), key=key_of)
     members = [replica_of(after, one, now, _AT_MOST_S) for one in live]
     wanted, strategy = wanted_replicas(after), strategy_of(after)
-    going = deletion_order(members, strategy.keep)[: max(0, len(members) - wanted)]
+    surplus = max(0, len(members) - wanted)
+    going = deletion_order(members, strategy.keep)[:surplus]
+    if not is_own and wanted:
+        # KAITO takes those that are not ready, and then in the order of its cache, which has none.
+        going = [one for one in going if not one.is_ready]
     staying = [one for one in members if one not in going]
     rolled = carried(wanted, staying, strategy) if is_own else ()
     anew = () if trial.fate == "unchanged" else rolled  # who changes nothing is told of no cost
@@ -109,6 +122,7 @@ def effects_of_set(
         tuple(one.name for one in staying if not one.is_current and one not in rolled),
         dict(instead),
         tuple(_patched(after, one, now) for one in anew if one not in replaced),
+        surplus - len(going),
     )
 
 
@@ -163,8 +177,7 @@ def change_of_set(
     """
     strategy, wanted = strategy_of(trial.after), wanted_replicas(trial.after)
     warnings = list(trial.warnings)
-    if effects.left:
-        number = len(effects.left)
+    if number := min(len(effects.left), wanted):
         warnings.append(f"{number} replica{'' if number == 1 else 's'} will keep the older template")
     before, after = trial.before, trial.after
     rolled = len(effects.rolled)
@@ -185,7 +198,7 @@ def change_of_set(
         outage if rolled else Outage(),
         asked,
         node_check.instance_type_of(effects.starting[0]) if effects.starting and most else "",
-        (*(f"Workspace {name}, with its nodes" for name in effects.going), *returned),
+        (*effects.released, *returned),
         waits=waits,
         body=trial.body,
         seen=identity(before),
