@@ -32,6 +32,7 @@ from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.kube import managed_fields, request
 from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, generation_of, uid_of
+from kaitoctl.kube.refusal_hints import is_own_conflict
 from kaitoctl.screens import output, plan_screen
 
 if TYPE_CHECKING:
@@ -322,13 +323,21 @@ async def _send(client: Client, change: Change, *, force: bool) -> Object:
         # Without its uid, what has been deleted meanwhile would be created again.
         same = {part: seen[part] for part in ("uid", "resourceVersion") if part in seen}
         body = {**change.body, "metadata": {**change.body["metadata"], **same}}
-        asked = request.apply(kind, body, manager=field_manager(), force=force, only_new=not seen)
         try:
-            return await certain_write.applied(
-                client, asked, kind, key, is_done=lambda now: _is_done(now, change.body), word=word
-            )
+            try:
+                return await sent(body, force=force, only_new=not seen)
+            except ApiError as error:
+                if not is_own_conflict(error, field_manager()):
+                    raise
+            return await sent(body, force=True, only_new=False)
         except ApiError as error:
             raise explain_refusal(error, namespace=key.namespace, rights=rights_to_apply(kind)) from error
+
+    async def sent(body: Object, *, force: bool, only_new: bool) -> Object:
+        asked = request.apply(kind, body, manager=field_manager(), force=force, only_new=only_new)
+        return await certain_write.applied(
+            client, asked, kind, key, is_done=lambda now: _is_done(now, change.body), word=word
+        )
 
     async def look() -> Object | None:
         now = await present(client, request.get(kind, *key))

@@ -144,9 +144,7 @@ class _Judge:
                 problems = ()
             if problems:
                 return _refusal(one, *problems, warnings=warnings)
-            after = await self._client.send(
-                request.apply(kind, body, manager=field_manager(), force=self._asked.force, dry_run=True)
-            )
+            after = await self._tried(kind, body)
             problems, more = await self._references(one, body)
         except ApiError as error:
             return _refusal(one, *problems, _words(error, one, kind), warnings=warnings)
@@ -175,8 +173,18 @@ class _Judge:
         newest = max(own, key=revisions.number_of, default=None)
         if not self._world.is_own or newest is None or revisions.has_same_data(newest, before):
             return False
-        asked = request.apply(kind, body, manager=field_manager(), force=self._asked.force, dry_run=True)
-        return revisions.has_same_data(newest, await self._client.send(asked))
+        return revisions.has_same_data(newest, await self._tried(kind, body))
+
+    async def _tried(self, kind: Kind, body: Object) -> Object:
+        """What a server would make of an apply, which takes over what our own patches have written."""
+        manager = field_manager()
+        asked = request.apply(kind, body, manager=manager, force=self._asked.force, dry_run=True)
+        try:
+            return await self._client.send(asked)
+        except ApiError as error:
+            if not refusal_hints.is_own_conflict(error, manager):
+                raise
+        return await self._client.send(request.apply(kind, body, manager=manager, force=True, dry_run=True))
 
     def _kind(self, one: Written) -> Kind | None:
         if one.kind == "ConfigMap":

@@ -187,6 +187,15 @@ def is_stale(error: ApiError) -> bool:
     return refusal_kind(error) == "stale"
 
 
+def is_own_conflict(error: ApiError, manager: str) -> bool:
+    """Whether an apply is refused for fields alone that the same manager owns by writes that were no applies.
+
+    A server keeps the two apart: what `kaitoctl scale` has patched conflicts with what `kaitoctl apply` says.
+    """
+    causes = [str(one.get("message")) for one in error.causes if one.get("reason") == "FieldManagerConflict"]
+    return bool(causes) and all(text.startswith(f'conflict with "{manager}" using ') for text in causes)
+
+
 def may_pass(error: KaitoctlError) -> bool:
     """Whether a failure is one of the way to the server, or of the server's moment: who waits asks again."""
     if isinstance(error, ApiError):

@@ -258,8 +258,9 @@ def _lines(text: str, width: int, taken: int = 0, *, least: int = _LEAST_ROOM) -
     lines, room = [""], width - taken
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
+        columns = cell_len(longer.replace(_NO_BREAK, " "))  # by itself it has no width
         # A sign at the beginning does not stand alone.
-        if lines[-1] and lines[-1] not in _STYLES and cell_len(longer) > room:
+        if lines[-1] and lines[-1] not in _STYLES and columns > room:
             lines.append(word)
             room = width
         else:

@@ -105,3 +105,25 @@ def test_a_set_that_is_late_does_not_end_the_following_of_what_was_applied_with_
     done = sandbox_shell.kaitoctl("apply", "-f", str(file), "--yes", "--timeout", "1s", code=124)
     assert "timed out after 1s; 0 of 1 replicas ready" in done.stderr
     assert "1 of 1 ready" in done.stderr, "the Workspace beside it"
+
+
+def test_what_kaitoctl_has_scaled_is_applied_again_and_what_others_have_is_not(
+    sandbox_shell: Shell, tmp_path: Path
+) -> None:
+    """A server keeps patches and applies of one manager apart, and refuses the second for the first."""
+    create = ("create", "inference-set", "again", "--replicas", "1", *SET[:4], "--label", "apps=again")
+    text = sandbox_shell.kaitoctl(*create, "--dry-run=client", "-o", "yaml").stdout
+    file = tmp_path / "again.yaml"
+    file.write_text(text)
+    sandbox_shell.kaitoctl("apply", "-f", str(file), "--yes")
+    sandbox_shell.kaitoctl("scale", "again", "--replicas", "0", "--yes")
+    shown = sandbox_shell.kaitoctl("plan", "-f", str(file), code=1).stdout
+    assert "spec.replicas" in shown
+    sandbox_shell.kaitoctl("apply", "-f", str(file), "--yes")
+    asked = ("get", "inferenceset", "again", "-o", "jsonpath={.spec.replicas}")
+    assert sandbox_shell.kubectl(*asked) == "1"
+    sandbox_shell.kubectl("scale", "inferenceset", "again", "--replicas", "2")
+    refused = sandbox_shell.kaitoctl("apply", "-f", str(file), "--yes", code=2).stderr
+    assert "conflict" in refused
+    assert "--force-conflicts" in refused
+    assert sandbox_shell.kubectl(*asked) == "2"

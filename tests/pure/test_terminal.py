@@ -126,6 +126,14 @@ def test_no_line_is_broken_inside_of_a_command_among_words() -> None:
         assert "".join(" ".join(shown).split()) == "".join(f"hint: {words}".split())
 
 
+@pytest.mark.parametrize("words", range(1, 9))
+def test_a_line_with_a_command_is_as_short_as_others(words: int) -> None:
+    text = advice.on_screen(advice.Command("kaitoctl why", *["a"] * words) + " shows the cause of it" * 12)
+    drawn = Terminal(80).lines([Paragraph(text, lead="hint: ")])
+    assert max(map(len, drawn)) <= 80
+    assert len(drawn) > 2
+
+
 def test_a_command_stays_in_one_line_with_the_file_that_it_writes() -> None:
     command = "kaitoctl scale a-workspace -n default --count 2 -o yaml --sandbox"
     words = advice.on_screen(
