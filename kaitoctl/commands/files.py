@@ -203,6 +203,10 @@ def _within(name: str, *, option: str, recursive: bool) -> Iterator[str]:
     everything = _below(path)
     inside = everything if recursive else [file for file in everything if file.parent == path]
     where = f"{option} {name}".lstrip()
+    if any(file.stem == "kustomization" for file in inside):
+        output.warning(
+            f"{where}: the folder is a kustomization, and its files are read as they are: -k builds it"
+        )
     if left_out := len(everything) - len(inside):
         what = "1 manifest" if left_out == 1 else f"{left_out} manifests"
         words = f"{where}: {what} in the folders below it left out; -R reads them, too"

@@ -14,6 +14,7 @@ is asked for first; its rows are named tuples, whose classes Python makes in a t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -325,6 +326,11 @@ def instance_type_of(row: Mapping[str, Any]) -> InstanceType:
     return InstanceType(**{**row, "versions": tuple(row["versions"])})
 
 
+_WITHOUT_GPU = re.compile(
+    r"(?i)standard_(?!n)[a-z]{1,2}\d|(?:[tmcrxzidah]|hpc|im|is|u)-?\d{1,2}(?:tb\d)?[a-z-]{0,8}\.\w"
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
     """What ships with us, and over it the rows of a user's own file.
@@ -375,6 +381,15 @@ class Catalog:
     def is_local(self, name: str) -> bool:
         """Whether a preset is one of ours, a model of this machine: KAITO does not know it."""
         return bool((found := self.presets.get(name)) and found.local_model)
+
+    @staticmethod
+    def is_without_gpu(name: str) -> bool:
+        """Whether the name of an instance type says that it has no GPU.
+
+        Source: Azure's families but N (learn.microsoft.com/azure/virtual-machines/vm-naming-conventions);
+        EC2's general, compute, memory and storage families (docs.aws.amazon.com/ec2/latest/instancetypes).
+        """
+        return _WITHOUT_GPU.match(name[:80]) is not None
 
     def instance_type(self, name: str) -> InstanceType | None:
         """The instance type of this very name (KAITO compares with case), or None."""

@@ -103,6 +103,20 @@ class Document:
         return lines[number - self.part.offset] if 0 <= number - self.part.offset < len(lines) else ""
 
 
+_PLACEHOLDER = re.compile(
+    r"^\s*(?:- )?(?:(?P<key>[\w./-]{1,253})\s*:\s)?[^\"']{0,400}?(?P<placeholder>\{\{.{0,80}?(?:\}\}|$))"
+)
+
+
+def _unrendered(text: str, line: int) -> str:
+    """What to say where YAML cannot be read at a placeholder that nobody filled in; empty elsewhere."""
+    at = next(islice(text.splitlines(), line, line + 1), "")
+    if (found := _PLACEHOLDER.match(at)) is None:
+        return ""
+    whose = f"{found['key']}: " if found["key"] else ""
+    return f"{whose}{found['placeholder']} was not filled in: render this template (Helm, Go, Jinja) first"
+
+
 def without_text(obj: Object, source: str, index: int) -> Document:
     """A document whose text is not at hand: it has no lines and no positions."""
     return Document(obj, source, index, None, _Part("", 1), ())
@@ -135,7 +149,8 @@ def read(text: str, source: str, *, unpack: bool = True) -> Iterator[Document]:
             for value in part.values(spent):
                 values.append(value)  # noqa: PERF402 - those before an error count
         except Refused as error:
-            fault = Fault(error.args[0], error.args[1] + part.offset, error.args[2])
+            message = _unrendered(part.text, error.args[1]) or error.args[0]
+            fault = Fault(message, error.args[1] + part.offset, error.args[2])
         for number, value in enumerate(values):
             if value is None:
                 continue

@@ -41,7 +41,8 @@ def insist_on_an_address(server: str) -> None:
     """Refuse what is not an http(s) address; only what can hold no secret is shown."""
     if not names.is_address(server):
         shown = re.sub(r"(//[^/]*)/.*", r"\1/...", names.without_user(server), flags=re.DOTALL)
-        raise InputError(f"the kubeconfig's server {shown!r} is not an http(s) address")
+        hint = "" if "://" in server or not server else f"write its scheme before it: https://{shown}"
+        raise InputError(f"the kubeconfig's server {shown!r} is not an http(s) address", hint=hint)
 
 
 def refuse_to_leak_a_secret(host: str, server: Server) -> None:

@@ -148,6 +148,8 @@ def test_a_server_that_is_no_address_is_bad_input(offline: Shell, tmp_path: Path
         Path(kubeconfig).write_text(yaml.safe_dump(config))
         done = offline.kaitoctl(*FALCON, "--kubeconfig", kubeconfig, code=2)
     assert "is not an http(s) address" in done.stderr
+    lacks = bool(server) and "://" not in server
+    assert ("write its scheme before it: https://nonsense" in done.stderr) is lacks
 
 
 def test_a_state_folder_that_cannot_be_used_is_named(offline: Shell, tmp_path: Path) -> None:

@@ -168,6 +168,13 @@ def paths(given: Manifests) -> list[str]:
     return [Path(source.path).name for source in files.sources(given)]
 
 
+def test_a_folder_that_is_a_kustomization_is_built_by_another_option(offline: Shell, tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("kind: Kustomization\nresources: [a.yaml]\n")
+    (tmp_path / "a.yaml").write_text("kind: ConfigMap\nmetadata: {name: a}\n")
+    done = offline.kaitoctl("validate", "-f", str(tmp_path), code=2)
+    assert "the folder is a kustomization, and its files are read as they are: -k builds it" in done.stderr
+
+
 def test_folders_below_a_folder_are_read_when_that_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -411,3 +411,25 @@ def test_a_bound_stops_the_reading_and_not_only_its_document() -> None:
     text = "a: [" + "b," * documents.MAX_VALUES + "]\n---\nb: 1\n"
     (document,) = documents.read(text, "f")
     assert document.fault is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: Workspace\nmetadata:\n  name: {{ .Release.Name }}-phi\n", "name: {{ .Release.Name }} was"),
+        ("a: 1\n---\nkind: Workspace\nmetadata: {name: x}\nb: {{ x }}\n", "b: {{ x }} was"),
+        ("{{- if .Values.on }}\nkind: Workspace\n{{- end }}\n", "{{- if .Values.on }} was"),
+        ("items:\n- count: {{ .Values.count }}\n", "count: {{ .Values.count }} was"),
+    ],
+)
+def test_a_template_that_nobody_rendered_is_named_with_its_field(text: str, message: str) -> None:
+    faults = [one.fault.message for one in documents.read(text, "f") if one.fault]
+    assert len(faults) == 1
+    assert faults[0] == f"{message} not filled in: render this template (Helm, Go, Jinja) first"
+
+
+@pytest.mark.parametrize("text", ['a: ["{{ x }}", \n', "a: '{{ x }}' b\n", "{a: 1}: 2\n", "- ]\n"])
+def test_what_stands_quoted_is_no_placeholder_and_other_faults_stay(text: str) -> None:
+    faults = [one.fault.message for one in documents.read(text, "f") if one.fault]
+    assert faults
+    assert "render" not in faults[0]

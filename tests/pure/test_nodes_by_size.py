@@ -291,6 +291,31 @@ def test_presets_take_gpus_that_their_server_is_built_for(
     assert ("gpu-unsupported" not in {item.code for item in found}) is does
 
 
+@pytest.mark.parametrize(
+    ("name", "capability", "runtime", "said"),
+    [
+        ("phi-4", "7.0", "", [("gpu-unsupported", "warn")]),
+        ("microsoft/phi-4", "7.0", "", [("gpu-unsupported", "warn")]),
+        ("phi-4", "7.5", "", [("no-bfloat16", "warn")]),
+        ("gpt-oss-20b", "7.5", "", [("gpu-unsupported", "warn")]),
+        ("phi-4", "8.0", "", []),
+        ("phi-3-mini-4k-instruct", "7.0", "", []),  # the older generation's server takes it
+        ("smollm2-135m-instruct", "3.7", "", []),  # it runs on a CPU
+        ("falcon-7b", "3.7", "", [("gpu-unsupported", "fail")]),
+        ("no-such", "3.7", "", []),
+    ],
+)
+def test_our_own_controller_starts_todays_server_on_gpus_that_it_is_built_for(
+    name: str, capability: str, runtime: str, said: list[tuple[str, str]]
+) -> None:
+    """Which takes no node away: the controller may be pinned to an older generation."""
+    major, _, minor = capability.partition(".")
+    one = node(**{"compute.major": major, "compute.minor": minor})
+    found = node_check.verdict(workspace(name), [one], rules=Rules("kaitoctl")).nodes[0]
+    codes = ("no-bfloat16", "gpu-unsupported")
+    assert [(item.code, item.level) for item in found.findings if item.code in codes] == said
+
+
 def test_a_selector_without_labels_means_all_of_your_own_nodes() -> None:
     ws = workspace()
     ws["resource"]["labelSelector"] = {}

@@ -279,6 +279,63 @@ def test_adapters_need_an_annotation_where_vllm_is_the_default(target: str, code
     assert [problem.code for problem in validation.problems(obj, Setting(target))] == codes
 
 
+@pytest.mark.parametrize(
+    ("changes", "placeholder"),
+    [
+        ({"inference__preset__name": "{{ .Values.preset }}"}, "{{ .Values.preset }}"),
+        ({"resource__instanceType": "${TYPE}"}, "${TYPE}"),
+        ({"resource__count": "{{ .n }}"}, "{{ .n }}"),
+        ({"metadata__name": "{{ .Release.Name }}-phi"}, "{{ .Release.Name }}"),
+        ({"metadata__labels": {"a": "$(B)"}}, "$(B)"),
+        ({"resource__preferredNodes": ["{{ .node }}"]}, "{{ .node }}"),
+    ],
+)
+@pytest.mark.parametrize("target", [None, "v0.12", OWN])
+def test_a_value_that_nobody_filled_in_is_named(
+    changes: dict[str, Any], placeholder: str, target: str | None
+) -> None:
+    told = [str(one.hint) for one in validation.judge(workspace(**changes), Setting(target))]
+    assert f"{placeholder} was not filled in: render the template (Helm, envsubst) first" in told
+    plain = validation.judge(workspace(inference__preset__name="no-such"), Setting(target))
+    assert not any("filled in" in str(one.hint) for one in plain)
+
+
+@pytest.mark.parametrize("target", ["v0.3", "v0.4", "v0.4.6", "v0.9", "v0.12", OWN])
+def test_a_type_without_a_gpu_is_said_to_have_none(target: str) -> None:
+    def said(name: str) -> str:
+        obj = workspace(resource__instanceType=name)
+        (one,) = [one for one in validation.judge(obj, Setting(target)) if one.code == "KW130"]
+        return one.message
+
+    for name in (
+        "Standard_D4s_v5",
+        "Standard_E8s_v5",
+        "Standard_HB120rs_v3",
+        "standard_f8s",
+        "Standard_B2ms",
+    ):
+        assert said(name).startswith(f"{name!r} has no GPU: ")
+    for name in (
+        "m5.large",
+        "c7gn.xlarge",
+        "r6g.large",
+        "x2idn.32xlarge",
+        "u-6tb1.56xlarge",
+        "hpc7a.96xlarge",
+    ):
+        assert said(name).startswith(f"{name!r} has no GPU: ")
+    for name in (
+        "Standard_NC8s_v9",
+        "Standard_ND1_v9",
+        "g99.xlarge",
+        "p9.48xlarge",
+        "trn9.large",
+        "inf9.x",
+        "x",
+    ):
+        assert "has no GPU" not in said(name)
+
+
 def test_a_preset_that_the_generation_lacks_is_an_error() -> None:
     obj = workspace(inference__preset__name="phi-3.5-mini-instruct")
     (problem,) = validation.problems(obj, Setting("v0.3"))

@@ -280,6 +280,7 @@ class Need:
         parts: how many of a node's GPUs they ask for where the Workspace says so, else 0.
         is_configured: whether a ConfigMap may change the server's flags.
         runtime: the server that it asks for, empty for the default.
+        named: what it calls its preset or model; empty for a custom pod.
     """
 
     rules: Rules
@@ -300,6 +301,12 @@ class Need:
     parts: int = 0
     is_configured: bool = False
     runtime: str = ""
+    named: str = ""
+
+    @property
+    def today(self) -> Model | None:
+        """The model of today that it names; what is asked for seldom is looked up when it is."""
+        return self.rules.catalog.model(self.named) if self.named else None
 
     @property
     def tolerations(self) -> tuple[Object, ...]:
@@ -367,6 +374,7 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         custom_pod(workspace),
         bool(below(workspace, "tuning")),
         runtime=str(below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME) or ""),
+        named=_named(workspace),
     )
     if not rules.is_modern:
         return need
@@ -407,10 +415,12 @@ def judging_key(workspace: Object) -> str:
 
 def preset_asked(workspace: Object, known: Catalog) -> Preset | None:
     """The preset that it serves or tunes, None when the catalogue has none of that name."""
-    for use in ("inference", "tuning"):
-        if name := below(workspace, use, "preset", "name"):
-            return known.preset(str(name))
-    return None
+    return known.preset(name) if (name := _named(workspace)) else None
+
+
+def _named(workspace: Object) -> str:
+    names = (below(workspace, use, "preset", "name") for use in ("inference", "tuning"))
+    return str(next(filter(None, names), ""))[:253]
 
 
 def preset_gpus(preset: Preset | None) -> int:

@@ -8,7 +8,7 @@ from kaitoctl.advice import Command
 from kaitoctl.kaito import api, kubectl_hints
 from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.node_check import sharing
-from kaitoctl.kaito.node_check.answer import Finding, Gpus, plural
+from kaitoctl.kaito.node_check.answer import Finding, Gpus, Level, plural
 from kaitoctl.kaito.node_check.facts import (
     LABEL_COUNT,
     LABEL_OPERANDS,
@@ -81,28 +81,35 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
 
 def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
     """GPUs that the server has no programs for, or that cannot compute in the format it is started with."""
-    wanted = need.model or need.preset
-    if wanted is None or (has := capability_of(node)) is None or has >= ((8, 0) if need.model else (7, 0)):
+    if not need.named or (has := capability_of(node)) is None or has >= (8, 0):
+        return None
+    is_own = need.rules.target == "kaitoctl"
+    # Ours makes what only today's generation has as KAITO v0.12 does.
+    made_as_today = need.today if is_own and need.preset is None else None
+    wanted = need.model or need.preset or made_as_today
+    if wanted is None or (wanted is need.preset and has >= (7, 0)):
         return None
     from kaitoctl.kaito import gpu_age  # most GPUs are younger
 
-    is_own = need.rules.target == "kaitoctl"
     if need.rules.is_modern and need.model is None:
         return None
-    if is_own and need.rules.catalog.model(wanted.name):
-        return None  # made as v0.12, whatever the preset of this name needs
+    if is_own and need.preset is not None and need.today is not None:
+        return None  # a name of both generations: whichever is made, the older server may do
     runtime = need.runtime or ("transformers" if is_own or need.is_tuning else "")
-    asked = gpu_age.demands(wanted, "v0.4" if is_own else need.rules.target, runtime=runtime)
+    release = need.rules.target if not is_own else "v0.12" if made_as_today else "v0.4"
+    asked = gpu_age.demands(wanted, release, runtime=need.runtime if made_as_today else runtime)
     demand = gpu_age.too_old(asked, has)
     if demand is None:
         return None
+    # Our controller may be pinned to an older generation: it does not take a node away for that.
+    level: Level = "warn" if made_as_today else "fail"
     if demand.code == gpu_age.UNSUPPORTED:
         hint = "choose a node with newer GPUs"
-        return Finding(demand.code, "fail", demand.words(has), hint, stage="model")
+        return Finding(demand.code, level, demand.words(has), hint, stage="model")
     hint = "choose a node with newer GPUs, or set dtype: float16 in the ConfigMap of inference.config"
     # A ConfigMap may have said so already; nobody knows from here.
     return Finding(
-        demand.code, "warn" if need.is_configured else "fail", demand.words(has), hint, stage="model"
+        demand.code, "warn" if need.is_configured else level, demand.words(has), hint, stage="model"
     )
 
 

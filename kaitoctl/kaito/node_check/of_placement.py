@@ -43,6 +43,7 @@ def taint_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iter
         elif allowed.may_remove_taint and taint.get("key"):
             taken_off = f"{taint.get('key')}:{taint.get('effect')}-"
             command = Command("kubectl taint node", node.name, taken_off)
+            hint += "; somebody keeps the node for others: ask who, before it is taken off"
         else:
             hint += "; it may keep the node for others: check who uses it"
             command = allowed.look("pods")

@@ -279,14 +279,20 @@ def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> It
     near = did_you_mean(name, (one.name for one in offered)) if known is None else stand_in(known, offered)
     hint = near or Command("kaitoctl skus list") + " names those that it knows"
     shown = repr(name[:80])
+    bare = ""
+    if known is None and subject.setting.catalog.is_without_gpu(name):
+        bare, hint = f"{shown} has no GPU: ", Command("kaitoctl skus list") + " names types that have"
+        shown = "it"
     if subject.target == OWN or (by_prefix and not subject.has_estimator):
-        message = f"{shown} is not in the catalog; whether the preset fits is not checked"
+        message = f"{bare}{shown} is not in the catalog; whether the preset fits is not checked"
         yield warning(_TYPE, "KW130", message, hint)
     elif by_prefix:
-        yield error(_TYPE, "KW130", f"{shown} is admitted, but KAITO {subject.kaito} cannot use it", hint)
+        yield error(
+            _TYPE, "KW130", f"{bare}{shown} is admitted, but KAITO {subject.kaito} cannot use it", hint
+        )
     else:
         where = f" on {cloud}" if known and subject.setting.cloud else ""
-        yield error(_TYPE, "KW130", f"KAITO {subject.kaito} does not know {shown}{where}", hint)
+        yield error(_TYPE, "KW130", f"{bare}KAITO {subject.kaito} does not know {shown}{where}", hint)
 
 
 def _preset_fits(subject: Subject, preset: Preset, machine: InstanceType) -> Iterator[Problem]:

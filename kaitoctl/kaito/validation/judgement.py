@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
+from kaitoctl.advice import shortened
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.validation import object_meta
 from kaitoctl.kaito.validation.admission import refusals
@@ -73,11 +76,29 @@ def judge(workspace: Object, setting: Setting | None = None, *, old: Object | No
         for problem in with_answers(rules, refusals(subject, before), subject)
         if problem.path not in said and not problem.path.startswith(below)
     ]
-    found = [*with_answers(found, (), subject), *rest]
+    found = [_unrendered(problem, workspace) for problem in (*with_answers(found, (), subject), *rest)]
     if len(found) > MOST_PROBLEMS:
         del found[MOST_PROBLEMS:]
         found.append(error("", "KW104", f"more than {MOST_PROBLEMS} problems"))
     return found
+
+
+_PLACEHOLDER = re.compile(r"\{\{.{0,200}?\}\}|\$\{\w{1,80}\}|\$\(\w{1,80}\)", re.DOTALL)
+
+
+def _unrendered(problem: Problem, workspace: Object) -> Problem:
+    """The problem, with what to do where its value is a placeholder that nobody filled in."""
+    value: object = workspace
+    for step in re.findall(r"[^.\[\]]+", problem.path):
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and len(step) < 6:
+            value = next(islice(value, int(step), int(step) + 1), None)
+    found = _PLACEHOLDER.search(value[:2000]) if isinstance(value, str) else None
+    if found is None:
+        return problem
+    words = shortened(found[0], 80)
+    return replace(problem, hint=f"{words} was not filled in: render the template (Helm, envsubst) first")
 
 
 def problems(workspace: Object, setting: Setting | None = None) -> list[Problem]:
