@@ -355,7 +355,7 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         rules: whose choice counts.
         nodes: the cluster's; on your own ones, they say how large a model is.
     """
-    named = _node_names(workspace)
+    names, named = _node_names(workspace), _named(workspace)
     wanted = "" if rules.is_byo else instance_type_of(workspace)
     required = required_nodes(workspace)
     metadata = mapping(below(workspace, "metadata"))
@@ -367,14 +367,14 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         tuple(item for item in expressions if isinstance(item, dict)),
         wanted,
         rules.catalog.instance_type(wanted),
-        {name: position for position, name in enumerate(dict.fromkeys(named))},
-        frozenset(name for name, times in Counter(named).items() if times > 1),
-        preset_asked(workspace, rules.catalog),
+        {name: position for position, name in enumerate(dict.fromkeys(names))},
+        frozenset(name for name, times in Counter(names).items() if times > 1),
+        rules.catalog.preset(named) if named else None,
         (str(metadata.get("namespace") or "default"), str(metadata.get("name") or "")),
         custom_pod(workspace),
         bool(below(workspace, "tuning")),
         runtime=str(below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME) or ""),
-        named=_named(workspace),
+        named=named,
     )
     if not rules.is_modern:
         return need
@@ -419,8 +419,10 @@ def preset_asked(workspace: Object, known: Catalog) -> Preset | None:
 
 
 def _named(workspace: Object) -> str:
-    names = (below(workspace, use, "preset", "name") for use in ("inference", "tuning"))
-    return str(next(filter(None, names), ""))[:253]
+    for use in ("inference", "tuning"):
+        if name := below(workspace, use, "preset", "name"):
+            return str(name)[:253]
+    return ""
 
 
 def preset_gpus(preset: Preset | None) -> int:
