@@ -57,7 +57,21 @@ async def _with_workspaces(client: Client, inference_set: Object, catalog: Catal
     kind = await workspace_kind(client)
     workspaces, revisions = await asyncio.gather(
         client.list(kind, key.namespace, label_selector=f"{api.LABEL_CREATED_BY_SET}={key.name}"),
-        client.list(CONTROLLER_REVISION, key.namespace, label_selector=f"{history.LABEL_NAME}={key.name}"),
+        _revisions(client, key),
     )
     members = [with_type(kind, one) for one in workspaces.items]
-    return fleet_of(inference_set, members, revisions.items, datetime.now(UTC), catalog=catalog)
+    return fleet_of(inference_set, members, revisions, datetime.now(UTC), catalog=catalog)
+
+
+async def _revisions(client: Client, key: ObjectKey) -> list[Object]:
+    """The revisions of sets of this name; none where they may not be seen.
+
+    They tell annotations of older templates, and nothing else of how a set is.
+    """
+    labels = f"{history.LABEL_NAME}={key.name}"
+    try:
+        return (await client.list(CONTROLLER_REVISION, key.namespace, label_selector=labels)).items
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return []

@@ -369,10 +369,10 @@ async def _carry(client: Client, fleet: Fleet, one: Replica) -> None:
     """Change or delete one replica, just as it was seen; what has moved meanwhile is looked at again."""
     kind, key, same = api.kind_of(one.workspace), key_of(one.workspace), this_version(one.workspace)
     if one.way == "replace":
-        output.step(f"{one.name} is deleted; KAITO makes another one in its place")
+        words = f"{one.name} is deleted; KAITO makes another one in its place"
         asked = request.delete(kind, *key, uid=same["uid"], resource_version=same["resourceVersion"])
     else:
-        output.step(f"{one.name} is changed in place")
+        words = f"{one.name} is changed in place"
         patch = patch_of(fleet.inference_set, one.workspace, dropped=fleet.dropped)
         changed = patch.get("metadata", {})
         notes = {**changed.get("annotations", {}), CHANGED_AT: timestamp(datetime.now(UTC))}
@@ -383,3 +383,5 @@ async def _carry(client: Client, fleet: Fleet, one: Replica) -> None:
     except ApiError as error:
         if error.status not in (404, 409):
             raise
+    else:
+        output.step(words)

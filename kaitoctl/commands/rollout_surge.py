@@ -16,6 +16,7 @@ from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.rollout_set import patched
 from kaitoctl.errors import ApiError, KaitoctlError, NegativeAnswer
 from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.node_check import plural
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import annotations_of, dig, this_version
 from kaitoctl.screens import output
@@ -61,7 +62,8 @@ async def show_costs(client: Client, target: Target, fleet: Fleet, number: int, 
             f"InferenceSet {fleet.key}: there is no room for {number} more: {target.text(lack)}",
             hint="leave --max-surge out: replicas are then changed one by one within --max-unavailable",
         )
-    output.step(f"{number} more replicas than the {fleet.wanted} wanted, for as long as the rollout takes")
+    what = f"{number} more {plural('replica', number)} than the {fleet.wanted} wanted"
+    output.step(f"{what}, for as long as the rollout takes")
     consent.show_costs(target, change)
 
 

@@ -1,14 +1,17 @@
-"""Following a set, and walking over it, outlives an API server that is away for a while."""
+"""Following a set, and walking over it, outlives an API server that is away, and rights that are missing."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from faults.proxy import Rule, Upstream, refuse, running
 from fleet_cluster import a_cluster, live, ready, said, until, walk_of
 from fleet_world import adapter
 from fleet_world import inference_set as set_of
@@ -19,7 +22,7 @@ from kaitoctl import workspace_controller
 from kaitoctl.commands import delete, rollout, rollout_fleet, smoke_test, status
 from kaitoctl.commands.option_values import NOT_SAID, Manifests, Which
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import NegativeAnswer, Unreachable
+from kaitoctl.errors import ApiError, NegativeAnswer, Unreachable
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import is_being_deleted
@@ -128,7 +131,7 @@ def test_a_set_that_is_deleted_meanwhile_is_not_waited_for(tmp_path: Path) -> No
         following = asyncio.create_task(said(what, **given, target=target))
         await until_asked(way)
         await client.send(request.delete(SET, *KEY))
-        with pytest.raises(NegativeAnswer, match="InferenceSet default/phis has been deleted"):
+        with pytest.raises(NegativeAnswer, match=r"default/phis(: it is being| has been) deleted"):
             await following
 
     over_a_way(tmp_path, story)
@@ -206,3 +209,49 @@ def test_a_prompt_that_the_server_lost_says_nothing_of_the_model(
                 await said(rollout_fleet.rollout_fleet, **walk_of(canary=1, smoke_test=True), target=target)
 
     over_a_way(tmp_path, story)
+
+
+def with_rule(folder: Path, rule: Rule, story: Callable[[Client, Target], Awaitable[None]]) -> None:
+    """A set, and a target whose requests this rule is for."""
+
+    async def over(client: Client, target: Target, _: Way) -> None:
+        server, token = bearer(target)
+        async with running(Upstream(server, {"Authorization": f"Bearer {token}"})) as proxy:
+            proxy.rules.append(rule)
+            file = proxy.kubeconfig(folder / "over-the-proxy")
+            await story(client, replace(target, kubeconfig=str(file)))
+
+    over_a_way(folder, over)
+
+
+def bearer(target: Target) -> tuple[str, str]:
+    config = yaml.safe_load(Path(str(target.kubeconfig)).read_text("utf-8"))
+    return config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
+
+
+def test_who_may_not_see_revisions_sees_the_set_all_the_same(tmp_path: Path) -> None:
+    async def story(client: Client, target: Target) -> None:
+        shown = {**FOLLOWING["status -w"][1], "watch": False, "timeout": None}
+        _, text, _ = await said(status.status, **shown, target=target)
+        assert "progressing, 0 of 2 replicas ready" in text
+
+    with_rule(tmp_path, Rule("", "controllerrevisions", refuse(403, "Forbidden"), times=99), story)
+
+
+def test_a_walk_says_that_a_replica_is_deleted_once_it_is(tmp_path: Path) -> None:
+    def walked(**given: Any) -> int:
+        try:
+            return rollout_fleet.rollout_fleet(**given)
+        except ApiError as error:
+            return error.exit_code
+
+    async def story(client: Client, target: Target) -> None:
+        async with managed(client):
+            await until_ready(client)
+            await adapted(client, "a")
+            code, _, text = await said(walked, **walk_of(), target=target)
+        assert (code, "2 of 2 replicas ready" in text) == (4, True), text
+        assert "is deleted" not in text
+        assert await with_adapter(client) == 0
+
+    with_rule(tmp_path, Rule("DELETE", "workspaces", refuse(403, "Forbidden"), times=99), story)

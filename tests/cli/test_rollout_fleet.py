@@ -83,7 +83,7 @@ def test_with_a_surge_never_fewer_serve_than_wanted_and_it_is_given_back(tmp_pat
                 await asyncio.sleep(0.02)
 
         _, _, text = await walk(target, max_surge=1, dry_run="client")
-        assert "1 more replicas than the 2 wanted" in text
+        assert "1 more replica than the 2 wanted" in text
         assert "a new Workspace asks for Standard_NC24ads_A100_v4 nodes of its own" in text
         assert "nodes asked for: 1 Standard_NC24ads_A100_v4 node" in text
         assert "2 of 2 replicas keep serving" in text

@@ -192,6 +192,8 @@ def test_what_is_wrong_with_a_set(changes: Any, setting: Setting, expected: Any)
 
 UPDATES: list[tuple[dict[str, Any], Setting, set[tuple[str, str, str]]]] = [
     ({"spec/replicas": 5}, KAITO, set()),
+    ({"spec/template/inference/preset/accessMode": "public"}, KAITO, set()),  # the CRD's default
+    ({"spec/template/inference/preset/presetOptions": {}}, KAITO, set()),  # what KAITO's client writes
     ({"spec/template/resource/partition": {"mode": "mig", "profile": "1g.10gb"}}, Setting(OWN),
      {("KW304", "spec.template.resource.partition", "")}),
     ({"spec/template/inference/adapters": [{"source": {"name": "a", "image": "r.io/a:1"}}]}, KAITO,

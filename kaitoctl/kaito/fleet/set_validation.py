@@ -8,10 +8,12 @@ from typing import Any
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api
+from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.fleet.strategy import OWN_KEYS, strategy_faults
 from kaitoctl.kaito.fleet.windows import duration_s, schedule_fault
 from kaitoctl.kaito.validation import OWN, Problem, Setting
 from kaitoctl.kaito.validation.problem import as_map, as_text, did_you_mean, error, refusal, warning
+from kaitoctl.kube import schema_defaults
 from kaitoctl.kube.objects import Object, dig
 
 DOCUMENTED_LABEL = "kaito.sh/inferenceset"
@@ -151,8 +153,10 @@ def _changes(old: Object, new: Object, setting: Setting) -> Iterator[Problem]:
         yield refusal(f"{_TEMPLATE}.resource.partition", "KW304", "is immutable", hint)
     if setting.target == OWN:
         return
+    known = kinds.schema_of(api.INFERENCE_SET.kind, "v1beta1")
+    meant = [_meant(schema_defaults.default(side, known)) for side in (old, new)]
     for path in ("template.metadata.annotations", "template.resource", "template.inference", "labelSelector"):
-        was, will = (dig(side, "spec", *path.split(".")) for side in (old, new))
+        was, will = (dig(side, "spec", *path.split(".")) for side in meant)
         if (was or {}) != (will or {}):
             message = "KAITO carries the change to new replicas alone: those that exist stay as they are"
             yield _ignored_field(f"spec.{path}", "KW310", message, _ROLLOUT + " carries it to them")
@@ -160,3 +164,10 @@ def _changes(old: Object, new: Object, setting: Setting) -> Iterator[Problem]:
 
 def _ignored_field(where: str, code: str, message: str, hint: Advice = "") -> Problem:
     return replace(warning(where, code, message, hint), kaito="ignores")
+
+
+def _meant(value: Any) -> Any:
+    """The value without what is empty: KAITO's client writes such fields where nobody has said anything."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, below in value.items() if (item := _meant(below)) not in ({}, [], None)}

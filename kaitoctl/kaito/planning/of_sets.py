@@ -178,7 +178,8 @@ def change_of_set(
     strategy, wanted = strategy_of(trial.after), wanted_replicas(trial.after)
     warnings = list(trial.warnings)
     if number := min(len(effects.left), wanted):
-        warnings.append(f"{number} replica{'' if number == 1 else 's'} will keep the older template")
+        bound = "up to " if effects.chosen else ""
+        warnings.append(f"{bound}{number} replica{'' if number == 1 else 's'} will keep the older template")
     before, after = trial.before, trial.after
     rolled = len(effects.rolled)
     if rolled and trial.fate == "unchanged":
