@@ -349,7 +349,8 @@ async def _events_of_cluster(client: Client, seen: Snapshot, questions: _Questio
     # Claims that were given up are gone, and the next one is silent at first: their events tell why.
     launched = any(is_true(one, kind) for one in seen.claims for kind in ("Launched", "MachineLaunched"))
     is_asked_again = _waits_for_nodes(seen) and not launched
-    names = [obj["metadata"]["name"] for obj in (*(() if is_asked_again else seen.claims), *seen.nodes)]
+    claims = () if is_asked_again else seen.claims
+    names = [obj["metadata"]["name"] for obj in (*claims, *seen.nodes)] + sorted(seen.gone)
 
     async def of(fields: str) -> Any:
         return await questions.answer("events of nodes", client.list(EVENT, "default", field_selector=fields))

@@ -11,7 +11,7 @@ from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.rollout import Progress, current_pods
 from kaitoctl.kaito.secrecy import without_secrets
-from kaitoctl.kaito.snapshot import Snapshot, times_of
+from kaitoctl.kaito.snapshot import Snapshot, event_time, times_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, creation_time_of, dig, generation_of, is_being_deleted, key_of
@@ -215,3 +215,16 @@ def events_about(case: Case, pod: Object, container: str) -> list[Object]:
         for event in case.seen.events_of(pod)
         if not (field := str(dig(event, "involvedObject", "fieldPath") or "")) or field.endswith(path)
     ]
+
+
+def is_around(case: Case, event: Object, moment: object) -> bool:
+    """Whether an event, from its first to its last time, is about a moment; where either is unknown, too."""
+    last = event_time(event)
+    if not moment or not last:
+        return True
+    first = event.get("firstTimestamp") or event.get("eventTime") or last
+    since_s = case.age_s(moment)
+    return case.age_s(last) <= since_s + _AROUND_S and case.age_s(first) >= since_s - _AROUND_S
+
+
+_AROUND_S = 300.0

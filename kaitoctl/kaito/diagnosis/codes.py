@@ -342,7 +342,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "node-lost": Code(
             "the node is not heard of any more, or is gone",
             "the node is NotReady, `Unknown` or not there; pods on it stay `Terminating`, `Unknown` or even "
-            "`Running`",
+            "`Running`, or wait for another node while `status.workerNodes` still names it",
             "Its machine is off, unreachable, or its kubelet has died. Kubernetes takes its pods out of "
             "every Service and cannot end them, so that a StatefulSet makes no other. When the Node itself "
             "is gone, its pods are deleted within a minute.",
@@ -521,9 +521,10 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "out-of-memory": Code(
             "the kernel killed the process: main memory",
-            "`OOMKilled`, exit code 137",
+            "`OOMKilled`, exit code 137; events `SystemOOM` or `OOMKilling` of its node",
             "The container used more main memory than its limit or the node has. Weights pass through "
-            "main memory while they load, also when they end up on the GPU.",
+            "main memory while they load, also when they end up on the GPU. Where the kernel kills only a "
+            "process of the container, Kubernetes says `Error`, and the node's events tell of it.",
             "Take a node with more memory, or raise the limit in a pod template.",
         ),
         "cuda-out-of-memory": Code(
@@ -741,7 +742,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "`ContainerStatusUnknown`",
             "Somebody sent SIGKILL or SIGTERM: the kernel to a child process when memory was short, a "
             "node that shut down, a person. Kubernetes saw no reason.",
-            "Check the node's kernel log and its conditions, and the container's last lines.",
+            "Check the node's events (`Rebooted`, `Shutdown`), its kernel log and its conditions, and the "
+            "container's last lines.",
         ),
         "probe-kills-server": Code(
             "a probe kills a server that had served",

@@ -19,6 +19,7 @@ from kaitoctl.kaito.diagnosis.case import (
     blame,
     event_words,
     events_about,
+    is_around,
     logs_of,
     span,
     title_of,
@@ -32,7 +33,6 @@ from kaitoctl.kaito.diagnosis.of_images import (
     set_adapter,
     wrong_platform,
 )
-from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig
@@ -185,6 +185,28 @@ def _for_another_machine(end: End) -> Cause | None:
         return None
     evidence = [*end.evidence, *end.lines(WRONG_PLATFORM)]
     return wrong_platform(end.case, end.pod, end.name, str(end.item.get("image")), evidence)
+
+
+def _by_its_node(end: End) -> Cause | None:
+    """What its node went through at that moment: the kernel killed it, or the node itself restarted."""
+    node = end.case.seen.node(str(dig(end.pod, "spec", "nodeName") or ""))
+    is_killed = end.exit_code in (137, _SIGTERM) or end.is_lost
+    told = end.case.seen.events_of(node) if node is not None else []
+    if node is None or not told or not (is_killed or _worker_died(end)):
+        return None
+    from kaitoctl.kaito.diagnosis import of_node_events  # most nodes stay as they are
+
+    around = [one for one in told if is_around(end.case, one, end.ended.get("finishedAt"))]
+    found = of_node_events.why_killed(end.pod, end.name, node, around, is_killed=is_killed)
+    if found is None or (found.code == "container-killed" and _probe_events(end)):
+        return None
+    evidence = [*end.evidence[:1], *found.evidence, *end.lines()]
+    return blame(found.code, end.about, found.message, evidence, hint=found.hint, command=found.command)
+
+
+def _worker_died(end: End) -> bool:
+    known = of_logs.finding(end.case, end.log)
+    return known is not None and known.code == "worker-died"
 
 
 def _said_by_log(end: End) -> Cause | None:
@@ -364,18 +386,8 @@ def _probe_events(end: End) -> list[Object]:
         for event in events_about(end.case, end.pod, end.name)
         if event.get("reason") in ("Killing", "Unhealthy")
         and re.search(r"liveness|startup", str(event.get("message")), re.I)
-        and _is_of_this_end(end, event)
+        and is_around(end.case, event, end.ended.get("finishedAt"))
     ]
-
-
-def _is_of_this_end(end: End, event: Object) -> bool:
-    """Whether an event, from its first to its last time, is about the moment at which the run ended."""
-    case, finished, last = end.case, end.ended.get("finishedAt"), event_time(event)
-    if not finished or not last:
-        return True
-    first = event.get("firstTimestamp") or event.get("eventTime") or last
-    since_s = case.age_s(finished)
-    return case.age_s(last) <= since_s + _SAME_END_S and case.age_s(first) >= since_s - _SAME_END_S
 
 
 def _probe_kills(end: End) -> bool:
@@ -397,7 +409,6 @@ _LOST = (
     "check whether the node or its container runtime restarted (event Rebooted, the kubelet's log): the "
     "container starts again by itself"
 )
-_SAME_END_S = 300.0
 _PATIENCE_S = 90.0  # a grace period of 30 s, and some periods of a probe
 # Kubernetes' defaults of a probe, in seconds and tries.
 _PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "failureThreshold": 3}
@@ -425,6 +436,7 @@ def _ran_s(ended: Object) -> float:
 _READERS: tuple[Callable[[End], Cause | None], ...] = (
     _out_of_memory,
     _for_another_machine,
+    _by_its_node,
     _said_by_log,
     _unpulled_adapter,
     _empty_adapter,

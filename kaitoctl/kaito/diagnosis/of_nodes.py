@@ -103,22 +103,33 @@ def troubled(case: Case) -> Iterator[Cause]:
         has, offers = (
             whole_number(dig(node, "status", part, api.GPU)) for part in ("capacity", "allocatable")
         )
-        reported = [
-            condition_words(item)
-            for item in dig(node, "status", "conditions") or ()
-            if _OF_GPUS.search(str(item.get("type"))) and _is_bad(item)
-        ]
+        told, full = _told_by_events(case, node)
+        bad = [item for item in dig(node, "status", "conditions") or () if _is_bad(item) and _stops(item)]
+        reported = [*(condition_words(item) for item in bad), *told]
+        of_gpus = [(source, words) for source, words in reported if _OF_GPUS.search(source)]
         if reported:
+            what = f"the GPUs of {name}" if of_gpus else f"node {name}"
             yield blame(
                 "node-problem",
                 title_of(node),
-                f"a problem of the GPUs of {name} is reported, where {pod['metadata']['name']} runs",
-                reported,
+                f"a problem of {what} is reported, where {pod['metadata']['name']} runs",
+                of_gpus or reported,
                 hint="drain and reboot the node, or replace it",
                 command=Command("kubectl describe node", name),
                 weight="fault" if _is_late(case, pod) else "wait",
             )
-        elif has and offers == 0 and pod_state.holds_accelerator(pod) and _is_late(case, pod):
+        if full:
+            yield blame(
+                "disk-full",
+                title_of(node),
+                f"node {name}, where {pod['metadata']['name']} runs, cannot free enough of its disk",
+                full,
+                hint="take nodes with a larger disk, or remove what fills it",
+                command=Command("kubectl describe node", name),
+                weight="fault" if _is_late(case, pod) else "wait",
+            )
+        lost = offers == 0 and pod_state.holds_accelerator(pod) and _is_late(case, pod)
+        if has and lost and not of_gpus:
             yield blame(
                 "gpu-not-allocatable",
                 title_of(node),
@@ -130,13 +141,36 @@ def troubled(case: Case) -> Iterator[Cause]:
             )
 
 
-_OF_GPUS = re.compile(r"(?i)gpu|xid|nvlink|nvswitch|fabric|accelerat|cuda|ib_?link|nvidia")
+_OF_GPUS = re.compile(r"(?i)gpu|xid|nvlink|nvswitch|fabric|dcgm|accelerat|cuda|ib_?link|nvidia")
 _LATE_S = 900.0
+
+
+def _told_by_events(case: Case, node: Object) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What events say of a node's problems, and of its disk."""
+    events = case.seen.events_of(node)
+    if not events:
+        return [], []
+    from kaitoctl.kaito.diagnosis import of_node_events  # of most nodes there are none
+
+    return of_node_events.problems(events, "node-problem"), of_node_events.problems(events, "disk-full")
+
+
+def is_of_gpus(cause: Cause) -> bool:
+    """Whether a reported problem of a node is one of its GPUs."""
+    return any(_OF_GPUS.search(source) for source, _ in cause.evidence)
 
 
 def _is_bad(condition: Object) -> bool:
     told = {str(condition.get("type")): (str(condition.get("status")), "")}
     return condition.get("status") != "Unknown" and any(problems(told))
+
+
+def _stops(condition: Object) -> bool:
+    """Whether a problem keeps pods from getting on; some only announce one, or take a node's services down."""
+    return _PASSING.match(str(condition.get("type"))) is None
+
+
+_PASSING = re.compile("Frequent|NTPProblem|VMEventScheduled|PreemptionScheduled|KubeProxy|NetworkUnavailable")
 
 
 def _is_late(case: Case, pod: Object) -> bool:

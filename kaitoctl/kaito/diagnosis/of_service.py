@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
@@ -165,6 +165,7 @@ def lost_nodes(case: Case) -> Iterator[Cause]:
         overdue_s = case.age_s(pod["metadata"].get("deletionTimestamp")) if is_being_deleted(pod) else 0.0
         if is_unknown or (overdue_s > _GRACE_S and is_on_lost_node(case.seen, pod)):
             stuck.setdefault(str(dig(pod, "spec", "nodeName") or "?"), []).append(pod)
+    yield from _vanished(case, stuck)
     for name, pods in stuck.items():
         if name in case.seen.gone:
             yield _on_no_node(case, name, pods[0])
@@ -185,6 +186,38 @@ def lost_nodes(case: Case) -> Iterator[Cause]:
             hint="check whether the machine still runs: its pods are replaced once it is back, or its Node "
             "is gone",
             command=Command("kubectl describe node", name),
+        )
+
+
+def _vanished(case: Case, stuck: Mapping[str, object]) -> Iterator[Cause]:
+    """Nodes that the status still names and that are gone, while pods wait for one in their place."""
+    verdict, claims = case.seen.verdict, case.seen.claims
+    waiting = [
+        pod for pod in case.pods if not dig(pod, "spec", "nodeName") and not pod_state.is_finished(pod)
+    ]
+    named = dig(case.workspace, "status", "workerNodes")
+    gone = [name for name in named if name in case.seen.gone] if isinstance(named, list) else []
+    if not waiting or any(map(pod_state.is_ready, case.seen.pods)) or (verdict and verdict.enough):
+        return
+    on_its_way = any(not is_being_deleted(claim) for claim in claims)
+    for name in gone:
+        if name in stuck:
+            continue
+        from kaitoctl.kaito.diagnosis.of_node_events import why_gone  # most nodes stay
+
+        about = (event for event in case.seen.events if dig(event, "involvedObject", "kind") == "Node")
+        why = why_gone(event for event in about if dig(event, "involvedObject", "name") == name)
+        pod = str(waiting[0]["metadata"]["name"])
+        told = [event_words(event) for event in case.seen.events_of(waiting[0])[:1]]
+        yield blame(
+            "node-lost",
+            f"Node {name}",
+            f"node {name}, which the Workspace ran on, does not exist any more, and {pod} waits for another",
+            [("cluster", f"there is no Node {name}"), *why, *told],
+            hint="check who took it away: the cloud (a spot machine), an autoscaler, a person; then whether "
+            "the controller asks for another one, or prepare a node yourself",
+            command=Command("kaitoctl check-nodes", case.name, *case.in_namespace),
+            weight="note" if on_its_way else "fault",
         )
 
 

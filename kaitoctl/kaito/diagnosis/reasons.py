@@ -6,12 +6,15 @@ Data: a rule looks a reason up by the place it stands at. What is not in a table
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-Place = Literal["waiting", "terminated", "pod", "event", "workload-event", "scheduled", "disruption"]
+Place = Literal[
+    "waiting", "terminated", "pod", "event", "workload-event", "node-event", "scheduled", "disruption"
+]
 """Where a reason stands: `state.waiting` or `state.terminated` of a container, `status` of a pod, an event
-about a pod or a workload, the pod's condition PodScheduled, or its condition DisruptionTarget."""
+about a pod, a workload or a node, the pod's condition PodScheduled, or its condition DisruptionTarget."""
 
 _Table = Mapping[str, str]
 
@@ -224,6 +227,100 @@ _SOURCES: Mapping[Place, Mapping[str, _Table]] = {
             "UnknownCompletionMode": "kubernetes-says",
         },
     },
+    "node-event": {
+        "pkg/kubelet/oom/oom_watcher_linux.go": {"SystemOOM": "out-of-memory"},
+        _EVENTS: {
+            "Rebooted": "container-killed",
+            "Shutdown": "container-killed",
+            "KubeletSetupFailed": "node-problem",
+            "FailedNodeAllocatableEnforcement": "node-problem",
+            "ContainerGCFailed": "node-problem",
+            "FreeDiskSpaceFailed": "disk-full",
+            "ImageGCFailed": NORMAL,  # also when a kubelet has just begun; FreeDiskSpaceFailed is certain
+            "InvalidDiskCapacity": NORMAL,  # the same
+            "Starting": NORMAL,
+            "NodeAllocatableEnforced": NORMAL,
+            # The node's conditions say so, for as long as it is so.
+            "NodeReady": NORMAL,
+            "NodeNotReady": NORMAL,
+            "NodeSchedulable": NORMAL,
+            "NodeNotSchedulable": NORMAL,
+            "NodeHasDiskPressure": NORMAL,
+            "NodeHasInsufficientMemory": NORMAL,
+            "NodeHasInsufficientPID": NORMAL,
+            "EvictionThresholdMet": NORMAL,
+        },
+        "node-problem-detector config/kernel-monitor.json, kernel-monitor-filelog.json": {
+            "OOMKilling": "out-of-memory",
+            "PodOOMKilling": "out-of-memory",
+            "TaskHung": "node-problem",
+            "DockerHung": "node-problem",
+            "KernelOops": "node-problem",
+            "Ext4Error": "node-problem",
+            "IOError": "node-problem",
+            "FilesystemIsReadOnly": "node-problem",
+            "XfsHasShutdown": "node-problem",
+            "CperHardwareErrorFatal": "node-problem",
+            "UnregisterNetDevice": NORMAL,
+            "Ext4Warning": NORMAL,
+            "MemoryReadError": NORMAL,  # corrected by the hardware
+        },
+        "node-problem-detector config/docker-monitor.json, systemd-monitor.json": {
+            "CorruptDockerImage": "node-problem",
+            "CorruptDockerOverlay2": "node-problem",
+            "KubeletStart": "container-killed",
+            "DockerStart": "container-killed",
+            "ContainerdStart": "container-killed",
+        },
+        "learn.microsoft.com/azure/aks/node-problem-detector": {
+            "PreemptScheduled": "node-lost",
+            "TerminateScheduled": "node-lost",
+            "RedeployScheduled": "node-lost",
+            "RebootScheduled": "container-killed",
+            "FreezeScheduled": NORMAL,  # for seconds
+            "VMEventScheduled": NORMAL,  # one of the others says which
+            "GPUMissing": "node-problem",
+            "XIDErrors": "node-problem",
+            "NVLinkStatusInactive": "node-problem",
+            "FilesystemCorruptionDetected": "node-problem",
+            "KubeletIsDown": "node-problem",
+            "ContainerRuntimeIsDown": "node-problem",
+        },
+        "aws/eks-node-monitoring-agent 51af549 docs/node-health-issues.adoc": {
+            "DCGMDiagnosticFailure": "node-problem",
+            "FabricManagerNotRunning": "node-problem",
+            "NvidiaDeviceCountMismatch": "node-problem",
+            "NvidiaDoubleBitError": "node-problem",
+            "NvidiaFabricError": "node-problem",
+            "NvidiaNVLinkError": "node-problem",
+            "NvidiaPageRetirement": "node-problem",
+            "ForkFailedOutOfPIDs": "node-problem",
+            "KernelBug": "node-problem",
+            "BlockDeviceIOError": "node-problem",
+            "NvidiaPCIeError": NORMAL,  # sent again
+            "NvidiaPowerError": NORMAL,
+            "NvidiaThermalError": NORMAL,
+            "AppBlocked": NORMAL,
+            "SoftLockup": NORMAL,
+        },
+        "karpenter pkg/controllers, karpenter-provider-aws pkg/controllers/interruption/events": {
+            "SpotInterrupted": "node-lost",
+            "InstanceTerminating": "node-lost",
+            "InstanceStopping": "node-lost",
+            "TerminatingOnInterruption": "node-lost",
+            "DisruptionTerminating": "node-lost",
+            "SpotRebalanceRecommendation": NORMAL,
+        },
+        "pkg/controller/nodelifecycle, k8s.io/cloud-provider/controllers/nodelifecycle": {
+            "RegisteredNode": NORMAL,
+            "RemovingNode": "node-lost",
+            "DeletingNode": "node-lost",
+        },
+        "cluster-autoscaler 1.34 core/scaledown/actuation": {
+            "ScaleDown": "node-lost",
+            "ScaleDownEmpty": "node-lost",
+        },
+    },
     "scheduled": {
         "staging/src/k8s.io/api/core/v1/types.go": {
             "Unschedulable": "unschedulable",
@@ -249,6 +346,8 @@ _BY_PLACE: Mapping[Place, _Table] = {
     place: {reason: code for table in tables.values() for reason, code in table.items()}
     for place, tables in _SOURCES.items()
 }
+# With its number within. Source: aws/eks-node-monitoring-agent 51af549 docs/node-health-issues.adoc.
+_XID = re.compile(r"NvidiaXID\d{1,5}Error")
 _OUT_OF = "OutOf"  # of any resource: OutOfnvidia.com/gpu. Source: _PREDICATE, InsufficientResourcePrefix
 
 
@@ -256,6 +355,8 @@ def code_of(place: Place, reason: str) -> str | None:
     """The cause that a reason leads to, `NORMAL` for one that is no trouble; None when nobody knows it."""
     if place == "pod" and reason.startswith(_OUT_OF):
         return "pod-rejected"
+    if place == "node-event" and _XID.fullmatch(reason):
+        return "node-problem"
     return _BY_PLACE[place].get(reason)
 
 

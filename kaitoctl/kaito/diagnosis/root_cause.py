@@ -121,6 +121,8 @@ _SAID_BETTER = {
 # What the second ones are but signs of, where both are found: it stands before them, as grave as they are.
 _SIGNS_OF = {
     "node-lost": ("pod-thrown-out",),
+    "disk-full": ("pressure", "pod-thrown-out"),
+    "pod-evicted": ("pressure", "pod-thrown-out"),
     "node-problem": (
         *("gpu-broken", "gpu-program-failed", "gpu-not-visible", "gpu-driver-misfit", "gpus-disconnected"),
         *("worker-died", "gpu-not-allocatable"),
@@ -210,10 +212,15 @@ def _without_those_who_wait(found: list[Cause]) -> list[Cause]:
     ]
 
 
+def _is_root(cause: Cause) -> bool:
+    """Whether signs of its code may be signs of it: those of a problem of the node are of its GPUs."""
+    return cause.code != "node-problem" or of_nodes.is_of_gpus(cause)
+
+
 def _roots_first(found: list[Cause]) -> list[Cause]:
     """The causes, those before their signs that are the root of them."""
     for code, signs in _SIGNS_OF.items():
-        root = next((cause for cause in found if cause.code == code), None)
+        root = next((cause for cause in found if cause.code == code and _is_root(cause)), None)
         of_it = [cause for cause in found if cause.code in signs and cause.weight != "note"]
         if root is not None and of_it and root.weight != "note":
             gravest = min((root, *of_it), key=lambda cause: cause.order)
