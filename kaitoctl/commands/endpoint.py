@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _KINDS = ("cluster", "proxy", "port-forward", "load-balancer", "gateway", "local")
 _HINTS = {
     "local": "kaitoctl sandbox model set PRESET --from MODEL lets a sandbox's pods really serve",
-    "load-balancer": "annotate the Workspace with kaito.sh/enablelb=True before it is created",
+    "load-balancer": "annotate the Workspace with kaito.sh/enablelb=True before it is created; "
+    "where its Service is of type LoadBalancer already, that has no address yet",
     "gateway": "an InferenceSet has one when an HTTPRoute leads to the InferencePool that KAITO makes for it",
 }
 

@@ -15,7 +15,7 @@ from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.own_workloads import is_current, is_made_by_us
 from kaitoctl.kaito.pod_preparation import has_begun, is_unprepared, unprepared_event
 from kaitoctl.kaito.secrecy import without_secrets
-from kaitoctl.kaito.serving import is_on_lost_node, lost_words, serving
+from kaitoctl.kaito.serving import is_foreign, is_on_lost_node, lost_words, serving
 from kaitoctl.kaito.snapshot import Snapshot, event_time, is_at_work
 from kaitoctl.kaito.workspace_conditions import JOB_REPLACED, is_refused
 from kaitoctl.kube import conditions, pod_state
@@ -439,6 +439,7 @@ def current_pods(workspace: Object, seen: Snapshot) -> list[Object]:
         return sorted(here, key=creation_time_of)[-1:]
     workloads = _workloads(workspace, seen)
     updated = sum(int(dig(item, "status", "updatedReplicas") or 0) for item in workloads if is_observed(item))
-    alive = [pod for pod in seen.pods if not is_being_deleted(pod) and not pod_state.is_finished(pod)]
+    own = (pod for pod in seen.pods if not is_being_deleted(pod) and not is_foreign(seen, pod))
+    alive = [pod for pod in own if not pod_state.is_finished(pod)]
     alive.sort(key=creation_time_of, reverse=True)
     return alive[:updated]

@@ -17,6 +17,7 @@ from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import (
     Object,
     annotations_of,
+    controller_of,
     dig,
     is_being_deleted,
     key_of,
@@ -112,7 +113,38 @@ def ready_pods(seen: Snapshot) -> list[Object]:
         if pod_state.is_ready(pod)
         and dig(pod, "status", "phase") not in ("Failed", "Succeeded", "Unknown")
         and not is_on_lost_node(seen, pod)
+        and not is_foreign(seen, pod)
     ]
+
+
+# What Kubernetes' controllers label the pods with that they make.
+_OF_CONTROLLERS = (
+    "pod-template-hash",
+    "controller-revision-hash",
+    "job-name",
+    "batch.kubernetes.io/job-name",
+)
+
+
+def _is_made(pod: Object) -> bool:
+    """Whether a controller has made a pod: lists keep no owners of pods, and their labels say so, too."""
+    return controller_of(pod) is not None or any(label in labels_of(pod) for label in _OF_CONTROLLERS)
+
+
+def is_foreign(seen: Snapshot, pod: Object) -> bool:
+    """Whether a pod has the Workspace's label, and another one's workload or a person has made it."""
+    if not seen.workloads:
+        return False  # its pods may outlive it
+    owner = controller_of(pod)
+    if owner is None:
+        return not _is_made(pod) and (bool(seen.replica_sets) or any(map(_is_made, seen.pods)))
+    own = {(item.get("kind"), item["metadata"]["name"]) for item in seen.workloads}
+    if owner.get("kind") == "ReplicaSet":
+        made = (item for item in seen.replica_sets if item["metadata"]["name"] == owner.get("name"))
+        above = controller_of(next(made, {}))
+        return above is not None and (above.get("kind"), above.get("name")) not in own
+    is_set = owner.get("kind") == "StatefulSet" and "statefulsets" not in seen.unseen
+    return is_set and (owner.get("kind"), owner.get("name")) not in own
 
 
 def is_on_lost_node(seen: Snapshot, pod: Object) -> bool:

@@ -283,6 +283,8 @@ def _service(item: Object, seen: Snapshot) -> Item:
         return Item(
             "Service", name, "ok", str(spec.get("type") or "ClusterIP"), creation_time_of(item), address
         )
+    if spec.get("type") == "LoadBalancer" and not dig(item, "status", "loadBalancer", "ingress"):
+        address += ", its load balancer has no address"
     found = serving(seen)
     count = len(found.pods)
     status = f"{count} {node_check.plural('endpoint', count)}"

@@ -124,6 +124,8 @@ ELSEWHERE: dict[str, str] = {
     "a provisioner's words; tests/pure/test_claim_causes.py": "node-claim-inconsistent "
     "node-claim-terminating node-class-not-ready node-not-initialized node-pool-limit",
     "says only where to look; tests/pure/test_trouble.py has the cause": "service-going",
+    "a cloud's load balancer, a pod of somebody else; tests/pure/test_ways_in.py has the cause": ""
+    "load-balancer-pending foreign-endpoints",
     "deletion that hangs; tests/pure/test_deletion_causes.py holds its advice to a law": "drain-blocked "
     "dependents-hold-deletion node-claim-kind-missing node-claim-stuck",
     "refused by the sandbox's own controller before: template-refused": "secret-missing",

@@ -845,6 +845,25 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "not set an edited Service right.",
             "Lead the port to the one where the server listens (5000 for presets): `kubectl patch service`.",
         ),
+        "load-balancer-pending": Code(
+            "the load balancer has no address",
+            "a Service of type LoadBalancer without `status.loadBalancer.ingress`; events "
+            "`SyncLoadBalancerFailed`, `FailedBuildModel`, `AllocationFailed`",
+            "Something outside makes the load balancer: the cloud's controller, or MetalLB on machines of "
+            "one's own. It is not there, or the cloud refuses: no address is left, a right or a subnet is "
+            "missing. Within the cluster the model serves.",
+            "The message says what to change. Meanwhile `kubectl port-forward`, which `kaitoctl endpoint "
+            "WORKSPACE --type port-forward` prints, reaches the model from outside.",
+        ),
+        "foreign-endpoints": Code(
+            "a pod of somebody else answers prompts",
+            "an endpoint of the Service `NAME` that is no pod of the Workspace's Deployment or StatefulSet",
+            "A Service sends requests to every ready pod with the labels that it selects. A copy made to "
+            "debug, or another workload with the label `kaito.sh/workspace=NAME`, gets a share of them and "
+            "answers with errors, or with another model.",
+            "Take the label from that pod: `kubectl label pod POD kaito.sh/workspace-`. Where the selector "
+            "of the Service was made wider, give it the labels of the Workspace's pods again.",
+        ),
         "service-going": Code(
             "the Service is being deleted",
             "the Service `NAME` has a `deletionTimestamp`, and a finalizer keeps it",

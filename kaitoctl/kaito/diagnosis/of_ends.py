@@ -40,23 +40,6 @@ from kaitoctl.kube.objects import Object, dig
 _NO_FILES = r"(?i)no files|can't stat '?/data|cannot stat '?/data"
 # What can befall the copying of an adapter's files, too.
 _OF_COPIES = ("disk-full", "path-not-writable")
-_EXITS = {
-    1: "the program's own error",
-    2: "the program's own error, often bad arguments",
-    126: "the command cannot be executed",
-    127: "the command does not exist in the image",
-    129: "it was hung up (SIGHUP)",
-    130: "it was interrupted (SIGINT)",
-    131: "it got SIGQUIT",
-    132: "it crashed (SIGILL: it has instructions that the node's CPU does not)",
-    134: "it aborted (SIGABRT)",
-    135: "it crashed (SIGBUS: usually shared memory, /dev/shm, that is full, or a file that was cut off)",
-    136: "it crashed (SIGFPE)",
-    137: "it was killed (SIGKILL)",
-    139: "it crashed (SIGSEGV)",
-    141: "who read its output is gone (SIGPIPE)",
-    143: "it got SIGTERM",
-}
 _SIGTERM = 143
 
 
@@ -115,7 +98,8 @@ class End:
     @property
     def look(self) -> Command:
         """The command that shows its log."""
-        return logs_of(self.case, self.pod, self.name, "--previous")
+        is_last = dig(self.item, "state", "terminated") is not None  # there is no run after it
+        return logs_of(self.case, self.pod, self.name, *(() if is_last else ("--previous",)))
 
     @cached_property
     def evidence(self) -> list[tuple[str, str]]:
@@ -209,6 +193,22 @@ def _worker_died(end: End) -> bool:
     return known is not None and known.code == "worker-died"
 
 
+def _of_tuning(end: End) -> Cause | None:
+    """The containers of a tuning Job that fetch the data and push the result."""
+    if not end.case.workspace.get("tuning") or end.name == end.case.name:
+        return None
+    from kaitoctl.kaito.diagnosis import of_tuning_ends
+
+    is_init = any(item.get("name") == end.name for item in dig(end.pod, "spec", "initContainers") or ())
+    told = of_tuning_ends.why_ended(end.case.workspace, end.log, end.exit_code, fetches=is_init)
+    if told is None:
+        return None
+    lines = [("log", told.line)] if told.line else end.lines()
+    return blame(
+        "tuning-failed", end.about, told.message, [*end.evidence, *lines], hint=told.hint, command=end.look
+    )
+
+
 def _said_by_log(end: End) -> Cause | None:
     known = of_logs.finding(end.case, end.log, among=_OF_COPIES if end.adapter else ())
     if known is None:
@@ -277,13 +277,14 @@ def _ends_with_0(end: End) -> Cause | None:
 
 
 def _crashes(end: End) -> Cause:
-    code = end.exit_code
-    by_signal = f"killed by signal {code - 128}" if 128 < code < 160 else "the program's own error"
+    from kaitoctl.kaito.diagnosis.exit_codes import meaning_of  # most logs say more
+
+    code, (words, hint) = end.exit_code, meaning_of(end.exit_code)
     copied = f"adapter {end.adapter} cannot be copied: " if end.adapter else ""
     error = of_logs.last_error(end.log) or of_logs.handed_on(end.log)
-    message = f"{copied}{end.name} ends with exit code {code}: {error or _EXITS.get(code, by_signal)}"
+    message = f"{copied}{end.name} ends with exit code {code}: {error or words}"
     evidence = [*end.evidence, *([("log", error)] if error else end.lines())]
-    return blame("crash-loop", end.about, message, evidence, hint="read its log", command=end.look)
+    return blame("crash-loop", end.about, message, evidence, hint=hint, command=end.look)
 
 
 # --- kills ---------------------------------------------------------------------------------------------
@@ -437,6 +438,7 @@ _READERS: tuple[Callable[[End], Cause | None], ...] = (
     _out_of_memory,
     _for_another_machine,
     _by_its_node,
+    _of_tuning,
     _said_by_log,
     _unpulled_adapter,
     _empty_adapter,

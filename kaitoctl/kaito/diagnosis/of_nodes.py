@@ -166,7 +166,7 @@ def _is_bad(condition: Object) -> bool:
 
 
 def _stops(condition: Object) -> bool:
-    """Whether a problem keeps pods from getting on; some only announce one, or take a node's services down."""
+    """Whether a problem keeps pods from getting on; some only announce one, or are of other services."""
     return _PASSING.match(str(condition.get("type"))) is None
 
 

@@ -185,12 +185,13 @@ def scheduling(case: Case) -> Iterator[Cause]:
                 "add a node for the update; deleting the older pod makes room, too, but then nobody is "
                 "served until the new one is ready"
             )
-        elif obstacle.resource and (leaving := _leaving_holder(case, obstacle.resource)):
-            words = f"{words.rstrip('. ')}; {leaving} of the same Workspace is going, and still holds some"
-            hint = (
-                "wait until it has ended; if it does not, its node is not heard of, or a finalizer or a long "
-                "grace period holds it"
+        elif obstacle.resource and (leaving := _leaving_holder(case, obstacle.resource)) is not None:
+            going, hint = _going(case, leaving)
+            words = (
+                f"{words.rstrip('. ')}; {title_of(leaving)} of the same Workspace is going{going}, and still "
             )
+            words += "holds some"
+            evidence.insert(1, (title_of(leaving), _deletion_words(leaving)))
         yield blame(
             obstacle.code,
             title_of(pod),
@@ -220,19 +221,48 @@ def _holder_of_ours(case: Case, pod: Object) -> str:
     return ""
 
 
-def _leaving_holder(case: Case, resource: str) -> str:
-    """The pod that is being deleted and holds what the next one waits for; empty without one."""
+def _leaving_holder(case: Case, resource: str) -> Object | None:
+    """The pod that is being deleted and holds what the next one waits for; None without one."""
     return next(
         (
-            title_of(other)
+            other
             for other in case.seen.pods
             if is_being_deleted(other)
             and dig(other, "spec", "nodeName")
             and not pod_state.is_finished(other)
             and pod_state.gpu_request(other, resource)
         ),
-        "",
+        None,
     )
+
+
+def _going(case: Case, pod: Object) -> tuple[str, str]:
+    """For how long a pod should have been gone, and what holds it; and what to do.
+
+    Source: Kubernetes v1.37.2 staging/src/k8s.io/api/core/v1 (deletionTimestamp: when its grace period ends).
+    """
+    overdue_s = case.age_s(pod["metadata"].get("deletionTimestamp"))
+    held = ", ".join(map(str, pod["metadata"].get("finalizers") or ()))
+    if overdue_s < _ENDS_WITHIN_S:
+        return "", (
+            "wait until it has ended; if it does not, its node is not heard of, or a finalizer or a long "
+            "grace period holds it"
+        )
+    since = f" and overdue for {span(overdue_s)}"
+    if held:
+        return (
+            f"{since}, held by finalizer {held}",
+            "the finalizer's owner takes it off: check that it runs; by hand, what it guards is left behind",
+        )
+    return since, "check that the kubelet and the container runtime of its node end it: nothing else holds it"
+
+
+def _deletion_words(pod: Object) -> str:
+    held = ", ".join(map(str, pod["metadata"].get("finalizers") or ())) or "none"
+    return f"deletionTimestamp {pod['metadata'].get('deletionTimestamp')}, finalizers {held}"
+
+
+_ENDS_WITHIN_S = 120.0
 
 
 def _no_scheduler(case: Case, pod: Object) -> Cause | None:

@@ -25,6 +25,7 @@ from kaitoctl.kaito.diagnosis import (
 from kaitoctl.kaito.diagnosis.case import Case
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import Progress, progress
+from kaitoctl.kaito.serving import is_foreign, main_service
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import dig, is_being_deleted
 
@@ -44,6 +45,22 @@ def _unready(case: Case) -> Iterator[Cause]:
 
         yield from of_readiness.readiness_gates(case)
         yield from of_readiness.not_serving_without_cause(case)
+
+
+def _ways_in(case: Case) -> Iterator[Cause]:
+    """What is amiss with the ways to a model that serves: with most there is nothing."""
+    main = main_service(case.seen)
+    own = {str(pod["metadata"]["name"]) for pod in case.seen.pods if not is_foreign(case.seen, pod)}
+    behind = {
+        str(dig(endpoint, "targetRef", "name"))
+        for item in case.seen.slices
+        for endpoint in item.get("endpoints") or ()
+    }
+    if main is not None and (dig(main, "spec", "type") == "LoadBalancer" or behind - own):
+        from kaitoctl.kaito.diagnosis import of_ways_in
+
+        yield from of_ways_in.load_balancer(case)
+        yield from of_ways_in.foreign_pods(case)
 
 
 RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
@@ -86,6 +103,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_workloads.given_up,
     of_service.service,
     of_service.going_service,
+    _ways_in,
     of_unknown.said_of_containers,
     of_unknown.said_of_pods,
     of_unknown.said_of_workloads,
@@ -183,8 +201,8 @@ def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
     worse = {code for one in better for code in _SAID_BETTER[one]}
     found = [cause for cause in found if cause.code not in worse]
     found = _roots_first(_without_those_who_wait(found))
-    best = min((_LAST_RESORT.get(cause.code, 0) for cause in found if cause.weight != "note"), default=0)
-    found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(item.code, 0) == best]
+    best = min((_resort(cause) for cause in found if cause.weight != "note"), default=0)
+    found = [item for item in found if item.weight == "note" or _resort(item) == best]
     if where.outcome == "ready":
         found = [replace(cause, weight="note") for cause in found]
     return Diagnosis(where, tuple(sorted(found, key=lambda cause: cause.order)))
@@ -210,6 +228,12 @@ def _without_those_who_wait(found: list[Cause]) -> list[Cause]:
         for cause in found
         if cause.code not in _WAITS or not any(about != cause.about.partition(",")[0] for about in away)
     ]
+
+
+def _resort(cause: Cause) -> int:
+    """How little a cause explains; what a container of a tuning Job ended of is no last resort."""
+    is_of_container = cause.code == "tuning-failed" and ", container " in cause.about
+    return 0 if is_of_container else _LAST_RESORT.get(cause.code, 0)
 
 
 def _is_root(cause: Cause) -> bool:
