@@ -349,13 +349,12 @@ async def _events_of_cluster(client: Client, seen: Snapshot, questions: _Questio
     # Claims that were given up are gone, and the next one is silent at first: their events tell why.
     launched = any(is_true(one, kind) for one in seen.claims for kind in ("Launched", "MachineLaunched"))
     is_asked_again = _waits_for_nodes(seen) and not launched
-    claims = () if is_asked_again else seen.claims
-    names = [obj["metadata"]["name"] for obj in (*claims, *seen.nodes)] + sorted(seen.gone)
+    names = [obj["metadata"]["name"] for obj in (*(() if is_asked_again else seen.claims), *seen.nodes)]
 
     async def of(fields: str) -> Any:
         return await questions.answer("events of nodes", client.list(EVENT, "default", field_selector=fields))
 
-    asking = [f"involvedObject.name={name}" for name in names[:MOST_NODES]]
+    asking = [f"involvedObject.name={name}" for name in [*names, *sorted(seen.gone)][:MOST_NODES]]
     asking += ["involvedObject.kind=NodeClaim"] * is_asked_again
     lists = await asyncio.gather(*map(of, asking))
     return [event for listed in lists if listed for event in listed.items]
