@@ -206,6 +206,33 @@ def test_a_port_on_which_nobody_listens_is_told_from_a_server_that_is_not_up_yet
     assert ("nobody listens on port 5000" in found.message) is is_elsewhere
 
 
+@pytest.mark.parametrize(
+    ("command", "is_elsewhere"),
+    [
+        (["vllm", "serve", "m", "--port", "8000"], True),
+        (["vllm", "serve", "m", "--port=8000"], True),
+        (["/bin/sh", "-c", "exec python3 -m vllm.entrypoints.openai.api_server --port 8000 --model m"], True),
+        (["tritonserver", "--http-port=8001"], True),
+        (["streamlit", "run", "--server.port=8501"], True),
+        (["vllm", "serve", "m", "--port", "5000"], False),
+        (["vllm", "serve", "m", "--master-port", "8000"], False),
+        (["vllm", "serve", "m"], False),
+    ],
+)
+def test_the_port_is_read_from_the_command_where_the_log_does_not_say_it(
+    command: list[str], is_elsewhere: bool
+) -> None:
+    refused = 'Readiness probe failed: Get "http://10.1.0.4:5000/health": dial tcp 10.1.0.4:5000: connect: '
+    for key in ("command", "args"):
+        world = running().event("Unhealthy", f"{refused}connection refused", count=99)
+        world["Pod"]["spec"]["containers"][0][key] = command
+        found = world.cause()
+        assert found.code == ("probe-misdirected" if is_elsewhere else "slow-start")
+        assert ("nobody listens on port 5000" in found.message) is is_elsewhere
+    log = {(POD, "falcon"): "INFO:     Uvicorn running on http://0.0.0.0:5000 (Press CTRL+C to quit)"}
+    assert world.cause(logs=log).code == "slow-start", "what the server says itself is so"
+
+
 def test_the_probe_is_shown_as_the_pod_has_it_and_the_command_leads_to_where_it_is_written() -> None:
     world = running().event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 404")
     found = world.cause()

@@ -94,6 +94,9 @@ _LISTENS = re.compile(
     r"(?i)\b(?:running|listening|started|starting|serving|bound)\b[^\n]{0,80}?"
     r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]*\]|localhost|\*):(?P<port>\d{2,5})\b"
 )
+# Source: vLLM 0.33.0 openai/cli_args.py, SGLang 0.5 server_args.py, text-generation-inference 3, llama.cpp,
+# uvicorn (--port); Triton 2.5x (--http-port); streamlit (--server.port).
+_ARGUMENTS = re.compile(r"(?:^|\s)--(?:port|http-port|server[-_.]port)[= ](?P<port>\d{2,5})\b")
 _OFTEN = 10  # tries in vain: a server that is up says the same from the first on
 # What the kubelet finds without the server, so that it does not change when the server is up.
 _OF_SPEC = ("port", "host", "host or path", "command")
@@ -239,6 +242,8 @@ def _blamed(
         return blame("probe-times-out", about, message, lines, hint=hint, command=look)
     if asked.part == "port" and (found := _ports(log)):
         lines.append(("log", of_logs.printable_line(found[-1][0])))
+    elif asked.part == "port" and (given := _told_ports(pod, name)):
+        lines.append(("pod", f"command: {given[-1][0]}"))
     hint = f"correct the {asked.part} of the probe in the pod template: more time does not help"
     return blame("probe-misdirected", about, message, lines, hint=hint, command=look)
 
@@ -265,7 +270,8 @@ def _read(event: Object, pod: Object, name: str, log: str) -> _Asked | None:
     if _NO_ANSWER.search(words):
         return _Asked(kind, "no answer comes within its time", "timeoutSeconds", event)
     if _REFUSED.search(words):
-        asked, listens = _port_of(words, pod, name, kind), {port for _, port in _ports(log)}
+        asked = _port_of(words, pod, name, kind)
+        listens = {port for _, port in _ports(log)} or {port for _, port in _told_ports(pod, name)}
         if asked and listens and asked not in listens:
             says = f"nobody listens on port {asked}, and the server does on {' and '.join(sorted(listens))}"
             return _Asked(kind, says, "port", event)
@@ -275,6 +281,13 @@ def _read(event: Object, pod: Object, name: str, log: str) -> _Asked | None:
 def _ports(log: str) -> list[tuple[str, str]]:
     """What a log says of the ports that the server listens on: the line, and the port."""
     return [(found[0], found["port"]) for found in _LISTENS.finditer(log)]
+
+
+def _told_ports(pod: Object, name: str) -> list[tuple[str, str]]:
+    """What a command says of the port that its server is to listen on: the words, and the port."""
+    spec = next((item for item in pod_state.container_specs(pod) if item.get("name") == name), {})
+    words = " ".join(str(word) for key in ("command", "args") for word in spec.get(key) or ())
+    return [(found[0].strip(), found["port"]) for found in _ARGUMENTS.finditer(words)]
 
 
 def _port_of(words: str, pod: Object, name: str, kind: str) -> str:

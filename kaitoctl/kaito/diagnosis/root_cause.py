@@ -201,8 +201,8 @@ def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
     worse = {code for one in better for code in _SAID_BETTER[one]}
     found = [cause for cause in found if cause.code not in worse]
     found = _roots_first(_without_those_who_wait(found))
-    best = min((_resort(cause) for cause in found if cause.weight != "note"), default=0)
-    found = [item for item in found if item.weight == "note" or _resort(item) == best]
+    best = min((_LAST_RESORT.get(_kind(cause), 0) for cause in found if cause.weight != "note"), default=0)
+    found = [item for item in found if item.weight == "note" or _LAST_RESORT.get(_kind(item), 0) == best]
     if where.outcome == "ready":
         found = [replace(cause, weight="note") for cause in found]
     return Diagnosis(where, tuple(sorted(found, key=lambda cause: cause.order)))
@@ -230,10 +230,10 @@ def _without_those_who_wait(found: list[Cause]) -> list[Cause]:
     ]
 
 
-def _resort(cause: Cause) -> int:
-    """How little a cause explains; what a container of a tuning Job ended of is no last resort."""
+def _kind(cause: Cause) -> str:
+    """Its code; another where a container of a tuning Job is blamed: that explains why the Job failed."""
     is_of_container = cause.code == "tuning-failed" and ", container " in cause.about
-    return 0 if is_of_container else _LAST_RESORT.get(cause.code, 0)
+    return "container-of-tuning" if is_of_container else cause.code
 
 
 def _is_root(cause: Cause) -> bool:
