@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import cluster
@@ -34,6 +34,8 @@ from kaitoctl.screens.progress_reporters import ProgressReporter
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
+
+Found = TypeVar("Found")
 
 _NOBODY_MANAGES = "controller-not-running"
 _LOOK_AGAIN_S = 1.0  # ages grow, and some causes are only a matter of time
@@ -109,55 +111,49 @@ def _say_whose(seen: Snapshot, followed: int | None) -> None:
         )
 
 
-async def until_created(client: Client, key: ObjectKey, timeout_s: float | None) -> float | None:
-    """Wait for a Workspace that is yet to be created; returns what is left of the time.
+async def until_created(
+    find: Callable[[], Awaitable[Found]], about: str, timeout_s: float | None
+) -> tuple[Found, float | None]:
+    """What is yet to be created, once it is, and what is left of the time.
 
     Args:
-        client: the cluster.
-        key: the Workspace's.
+        find: what there is of the name; raises while there is nothing.
+        about: what is waited for, in words.
         timeout_s: how long to wait at most; None does not wait: a wrong name would never be said.
 
     Raises:
-        ApiError: there is none, and it is not waited for.
+        ApiError: there is none and it is not waited for, or the cluster does not let us look.
         TimedOut: there is still none.
     """
     began = asyncio.get_running_loop().time()
-    missing = await _missing(client, key)
-    if missing is not None and timeout_s is None:
-        missing.hint = missing.hint + ("; --timeout DURATION waits for one that is yet to be created")
-        raise missing
-    if missing is not None:
-        words = layout.elapsed(timeout_s or 0)
-        output.step(f"Workspace {key} does not exist yet; waiting for it, for {words} at most")
+    found = await _found(find)
+    if isinstance(found, ApiError) and timeout_s is None:
+        found.hint = found.hint + "; --timeout DURATION waits for one that is yet to be created"
+        raise found
+    if isinstance(found, ApiError):
+        words, missing = layout.elapsed(timeout_s or 0), found
+        output.step(f"{about} does not exist yet; waiting for it, for {words} at most")
         try:
             async with asyncio.timeout(timeout_s):
-                while missing is not None:
+                while isinstance(found, ApiError):
                     await asyncio.sleep(_LOOK_AGAIN_S)
-                    missing = await until_answered(
-                        lambda: _missing(client, key),
-                        doing=f"Workspace {key}",
-                        is_final=lambda error: not may_pass(error),
+                    found = await until_answered(
+                        lambda: _found(find), doing=about, is_final=lambda error: not may_pass(error)
                     )
         except TimeoutError:
-            hint = missing.hint if missing is not None else ""
-            raise TimedOut(f"Workspace {key} was not created within {words}", hint=hint) from None
+            raise TimedOut(f"{about} was not created within {words}", hint=missing.hint) from None
     waited_s = asyncio.get_running_loop().time() - began
-    return None if timeout_s is None else max(timeout_s - waited_s, _LOOK_AGAIN_S)
+    return found, None if timeout_s is None else max(timeout_s - waited_s, _LOOK_AGAIN_S)
 
 
-async def _missing(client: Client, key: ObjectKey) -> ApiError | None:
-    """Why there is no such Workspace; None when there is one.
-
-    Raises:
-        ApiError: the cluster serves none at all, or does not let us look.
-    """
+async def _found(find: Callable[[], Awaitable[Found]]) -> Found | ApiError:
+    """What there is; why there is nothing, while there is nothing of the name."""
     try:
-        await cluster.workspace_by_name(client, key)
+        return await find()
     except ApiError as error:
         if error.status != 404 or error.is_unknown_resource or error.reason != "NotFound":
             raise
         return error
-    return None
 
 
 @dataclass

@@ -47,6 +47,11 @@ async def workspace_or_fleet(
         return fleet
 
 
+def title_of(asked: Named, key: ObjectKey) -> str:
+    """What is asked for and not there, in words: a Workspace where nothing else is said."""
+    return f"{'InferenceSet' if asked.kind == 'inferenceset' else 'Workspace'} {key}"
+
+
 class OfRoles(ApiError):
     """A name is that of a MultiRoleInference, which serves by two sets.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
@@ -18,9 +19,9 @@ from kaitoctl.commands import (
     plan_effects,
 )
 from kaitoctl.commands.adapter_messages import difference
-from kaitoctl.commands.cluster import OF_ROLES, connected, field_manager, present
+from kaitoctl.commands.cluster import connected, field_manager, present
 from kaitoctl.commands.follow import following_s
-from kaitoctl.commands.name_lookup import workspace_or_fleet
+from kaitoctl.commands.name_lookup import title_of, workspace_or_fleet
 from kaitoctl.commands.observe_revisions import WorkspaceRevisions, explain, revisions_of, workspace_of
 from kaitoctl.commands.option_values import ManagedBy, Named, parse_name
 from kaitoctl.commands.rollout_options import RolloutOptions
@@ -344,14 +345,9 @@ async def _status(
 ) -> None:
     kind = "workspace"
     async with connected(target) as client:
-        try:
-            found = await workspace_or_fleet(client, asked, workspace_of)
-        except ApiError as error:
-            if error.status != 404 or asked.kind == "inferenceset" or error.reason == OF_ROLES:
-                raise
-            key = ObjectKey(client.namespace, asked.name)
-            timeout_s = await follow.until_created(client, key, timeout_s)
-            found = await workspace_of(client, key)
+        find = partial(workspace_or_fleet, client, asked, workspace_of)
+        about = title_of(asked, ObjectKey(client.namespace, asked.name))
+        found, timeout_s = await follow.until_created(find, about, timeout_s)
         if isinstance(found, tuple):
             await _follow(client, target, found[1], timeout_s, known, managed)
         else:

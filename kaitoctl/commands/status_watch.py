@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import follow
-from kaitoctl.commands.cluster import OF_ROLES, connected, workspace_by_name
-from kaitoctl.commands.name_lookup import workspace_or_fleet
+from kaitoctl.commands.cluster import connected, workspace_by_name
+from kaitoctl.commands.name_lookup import title_of, workspace_or_fleet
 from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError
 from kaitoctl.kube.objects import ObjectKey
 from kaitoctl.screens import output, progress_reporters
 
@@ -26,18 +26,13 @@ async def follow_named(
     """Follow a Workspace, or else the set of that name, until it is ready, has failed or time is up."""
     async with connected(target) as client:
         key = ObjectKey(client.namespace, asked.name)
-        try:
-            found = await workspace_or_fleet(client, asked, workspace_by_name)
-        except ApiError as error:
-            if error.status != 404 or asked.kind == "inferenceset" or error.reason == OF_ROLES:
-                raise
-            timeout_s = await follow.until_created(client, key, timeout_s)
-        else:
-            if not isinstance(found, tuple):
-                from kaitoctl.commands import status_fleet  # most names are those of Workspaces
+        find = partial(workspace_or_fleet, client, asked, workspace_by_name)
+        found, timeout_s = await follow.until_created(find, title_of(asked, key), timeout_s)
+        if not isinstance(found, tuple):
+            from kaitoctl.commands import status_fleet  # most names are those of Workspaces
 
-                await status_fleet.follow_fleet_of(client, target, key, timeout_s, record, output_format)
-                return
+            await status_fleet.follow_fleet_of(client, target, key, timeout_s, record, output_format)
+            return
         reporters = [
             progress_reporters.Objects() if output_format == "json" else progress_reporters.on(sys.stdout)
         ]

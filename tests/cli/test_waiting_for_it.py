@@ -21,11 +21,36 @@ inference: {preset: {name: falcon-7b}}
 """
 
 
-@pytest.mark.parametrize("command", [["status", "late-1", "-w"], ["rollout", "status", "late-2"]])
+SET = """\
+apiVersion: kaito.sh/v1beta1
+kind: InferenceSet
+metadata: {name: NAME}
+spec:
+  replicas: 1
+  labelSelector: {matchLabels: {apps: NAME}}
+  template:
+    resource: {instanceType: Standard_NC24ads_A100_v4}
+    inference: {preset: {name: phi-4-mini-instruct}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "manifest"),
+    [
+        (["status", "late-1", "-w"], MANIFEST),
+        (["rollout", "status", "late-2"], MANIFEST),
+        (["status", "late-3", "-w"], SET),
+        (["rollout", "status", "inferenceset/late-4"], SET),
+    ],
+)
 def test_what_is_yet_to_be_created_is_waited_for_and_followed(
-    sandbox_shell: Shell, wait_until: Callable[[Callable[[], object]], None], command: list[str]
+    sandbox_shell: Shell,
+    wait_until: Callable[[Callable[[], object]], None],
+    command: list[str],
+    manifest: str,
 ) -> None:
-    name = command[1] if command[0] == "status" else command[2]
+    asked = command[1] if command[0] == "status" else command[2]
+    name = asked.rpartition("/")[2]
     said = sandbox_shell.home / f"{name}.txt"
     with said.open("w") as stderr:
         waiting = subprocess.Popen(
@@ -35,10 +60,11 @@ def test_what_is_yet_to_be_created_is_waited_for_and_followed(
             env=sandbox_shell.env,
             text=True,
         )
-    words = f"Workspace default/{name} does not exist yet; waiting for it, for 1m40s at most"
+    kind = "InferenceSet" if "/" in asked else "Workspace"
+    words = f"{kind} default/{name} does not exist yet; waiting for it, for 1m40s at most"
     wait_until(lambda: words in said.read_text())
     assert waiting.poll() is None
-    (sandbox_shell.home / "late.yaml").write_text(MANIFEST.replace("NAME", name))
+    (sandbox_shell.home / "late.yaml").write_text(manifest.replace("NAME", name))
     sandbox_shell.kaitoctl("apply", "-f", "late.yaml", "--yes", "--no-wait")
     shown, _ = waiting.communicate(timeout=120)
     assert waiting.returncode == 0, said.read_text()
