@@ -69,6 +69,7 @@ def plan(
         )
     release = asked.now or "v0.4"
     if given.is_given:
+        _insist_on_upgrade(release, asked.to)
         found = [
             upgrade.effect(obj, source=source, now=release, to=asked.to, known=asked.known)
             for source, obj in _workspaces(given)
@@ -104,7 +105,19 @@ def _release(text: str) -> str:
     found = releases.nearest(text)
     if found is None or found.name != _TO:
         raise InputError(f"--to {text[:40]!r}: the upgrade to {_TO} is known", hint=f"use --to {_TO}")
+    if note := releases.judged_as(text, found):
+        output.step(f"{text}: {note}")
     return text if text.startswith("v") else f"v{text}"
+
+
+def _insist_on_upgrade(now: str, to: str) -> None:
+    """Refuse the way back: what an older release makes of today's Workspaces is not known.
+
+    Raises:
+        InputError: the release to come is older than the one that there is.
+    """
+    if now != validation.OWN and upgrade.is_older(to, now):
+        raise InputError(f"--to {to[:40]!r}: it is older than {now}, and the way back is not known")
 
 
 def _workspaces(given: Manifests) -> list[tuple[str, Object]]:
@@ -127,6 +140,7 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
     """The release that manages the cluster's Workspaces, and what becomes of them."""
     async with connected(target) as client:
         release = asked.now or (await kaito_here(client)).target or "v0.4"
+        _insist_on_upgrade(release, asked.to)
         world = await plan_world.observe_world(
             client,
             is_sandbox=target.sandbox,
@@ -208,8 +222,7 @@ async def _verify(target: Target, to: str, known: Catalog) -> list[tuple[str, st
     async with connected(target) as client:
         served = await served_versions(client)
         version = (await kaito_here(client, served)).target
-        wanted, found = releases.nearest(to), releases.nearest(version or "")
-        is_there = wanted is not None and found is not None and found.name == wanted.name
+        is_there = upgrade.names_release(to, version or "")
         checks = [
             (f"KAITO {to} manages Workspaces", "" if is_there else f"it is {version or 'not known which'}"),
             (

@@ -8,6 +8,7 @@ before the model is looked up), `presets/workspace/inference/*/inference_api.py`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,6 +37,22 @@ WORDS: dict[Outcome, str] = {
     "unmanaged": "nobody manages it any more: its pods serve until something ends them, for good",
     "ends": "its Deployment is deleted and nothing is made instead: the model ends",
 }
+
+
+def names_release(asked: str, version: str) -> bool:
+    """Whether a release such as `v0.12` or `0.12.1` is this one: as many numbers count as it gives."""
+    numbers = _numbers(asked)
+    return _numbers(version)[: len(numbers)] == numbers
+
+
+def is_older(release: str, other: str) -> bool:
+    """Whether a release comes before the other, by the numbers that both give."""
+    pairs = zip(_numbers(release), _numbers(other), strict=False)
+    return next((mine < theirs for mine, theirs in pairs if mine != theirs), False)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"[0-9]+", re.split("[-+]", version)[0])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ def test_a_folder_is_converted_in_place_with_its_comments_or_not_at_all(offline:
     [
         (["upgrade", "plan", "--to", "v0.4", "-f", "models"], "--to 'v0.4'"),
         (["upgrade", "plan", "--to", "soon", "-f", "models"], "--to 'soon'"),
+        (["upgrade", "plan", "--to", "v0.11", "-f", "models", "--from", "v0.12"], "older than v0.12"),
         (["upgrade", "plan", "--to", "v0.12", "-f", "models", "--from", "old"], "--from 'old'"),
         (["upgrade", "plan", "--to", "v0.12", "-f", "nothing.yaml"], "nothing.yaml"),
         (["upgrade", "plan", "--to", "v0.12", "-f", "broken.yaml"], "not all documents can be read"),
@@ -153,6 +154,11 @@ def test_an_upgrade_is_verified(today: Shell) -> None:
     own = {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig}
     today = Shell(today.home, "..", own)
     assert set(verified(today, 0).values()) == {""}
+    # v0.13 is judged by the rules of v0.12, and is not there for that.
+    next_one = today.kaitoctl("upgrade", "verify", "--to", "v0.13", code=1)
+    assert "✗ KAITO v0.13 manages Workspaces: it is v0.12.0" in next_one.stdout
+    assert "v0.13: judged as KAITO v0.12.0" in next_one.stderr
+    assert "older than v0.12.0" in today.kaitoctl("upgrade", "plan", "--to", "v0.11", code=2).stderr
     (today.home / "w.yaml").write_text(OLD.replace("  preferredNodes: [gpu-a]\n", ""))
     today.apply(
         json.loads(today.kaitoctl("convert", "-f", "w.yaml", "--to", "v1beta1", "-o", "json").stdout)[

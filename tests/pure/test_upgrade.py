@@ -91,3 +91,26 @@ def test_a_workspace_of_today_is_fine() -> None:
     today = {**workspace(), "apiVersion": "kaito.sh/v1beta1"}
     assert effect(today, "v0.9").is_fine and not effect(today, "v0.9").breaks
     assert not effect(today, "v0.4").is_fine, "it restarts"
+
+
+@pytest.mark.parametrize(
+    ("asked", "version", "is_it", "is_before"),
+    [
+        ("v0.12", "v0.12.0", True, False),
+        ("0.12.0", "v0.12.0", True, False),
+        ("v0.12", "v0.12.3-rc1", True, False),
+        ("v0.12.1", "v0.12.0", False, False),
+        ("v0.12.0", "v0.12.1", False, True),
+        ("v0.13", "v0.12.0", False, False),
+        ("v0.11", "v0.12.0", False, True),
+        ("v0.9", "v0.12.0", False, True),
+        ("v0.12", "kaitoctl", False, False),
+        ("v0.12", "", False, False),
+    ],
+)
+def test_a_release_is_that_one_and_no_neighbour(
+    asked: str, version: str, is_it: bool, is_before: bool
+) -> None:
+    """v0.11, v0.12 and v0.13 are judged by the same rules, and are three releases."""
+    assert upgrade.names_release(asked, version) is is_it
+    assert upgrade.is_older(asked, version) is is_before
