@@ -1,4 +1,4 @@
-"""How much context the ConfigMap of a Workspace asks for: it decides how many nodes a model takes.
+"""What the ConfigMap of a Workspace says: how much context, which decides how many nodes a model takes.
 
 KAITO reads it when it counts the nodes, from v0.8 on; the ConfigMap of the same file is the one that will be
 there, and otherwise that of the cluster counts.
@@ -6,21 +6,59 @@ there, and otherwise that of the cluster counts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import estimate
+from kaitoctl.kaito.validation import OWN, is_dns_name
 from kaitoctl.kaito.validation import config_maps as rules_of_config_maps
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, dig, key_of
+from kaitoctl.kube.objects import CONFIG_MAP, NODE, ObjectKey, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from kaitoctl.kaito.node_check import Rules
+    from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
+
+
+def config_maps_named(obj: Object) -> frozenset[ObjectKey]:
+    """The ConfigMaps that a Workspace, or each replica of a set, names; its webhook looks into them."""
+    namespace = str(dig(obj, "metadata", "namespace") or "default")
+    places = (obj, dig(obj, "spec", "template") or {})
+    names = (dig(place, part, "config") for place in places for part in ("inference", "tuning"))
+    return frozenset(
+        ObjectKey(namespace, name) for name in names if isinstance(name, str) and is_dns_name(name)
+    )
+
+
+async def as_webhook_sees(client: Client, setting: Setting, obj: Object) -> Setting:
+    """The setting, with what KAITO's webhook reads of the cluster: ConfigMaps, and nodes that are the user's.
+
+    What may not be read is not judged.
+    """
+    if setting.target == OWN:
+        return setting
+    try:
+        if setting.byo and setting.nodes is None:
+            setting = replace(setting, nodes=tuple((await client.list(NODE)).items))
+    except ApiError as error:
+        if error.status != 403:
+            raise
+    there: dict[ObjectKey, Object] = {}
+    for key in config_maps_named(obj):
+        try:
+            there[key] = await client.send(request.get(CONFIG_MAP, *key))
+        except ApiError as error:
+            if error.status == 403:
+                return setting
+            if error.status != 404:
+                raise
+    return replace(setting, config_maps=there)
 
 
 def config_named(workspace: Object, rules: Rules) -> ObjectKey | None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import certain_write, follow_fleet, option_values, plan_effects, pull_secrets
+from kaitoctl.commands.asked_context import as_webhook_sees
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
+from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
@@ -53,6 +55,7 @@ def create_inference_set(*, name: str, given: SetOptions, managed: ManagedBy, ta
     _judge(
         made,
         validation.Setting(release, byo=managed.byo, catalog=known, provisioner=managed.node_provisioner),
+        quietly=given.dry_run != "client",  # the cluster's rules have the last word
     )
     if given.dry_run == "client":
         output.report_write(made, given.output_format, "created (client dry run)", narrates=False)
@@ -99,15 +102,13 @@ def _render(name: str, given: SetOptions, target: Target) -> Object:
     return made
 
 
-def _judge(made: Object, setting: validation.Setting) -> None:
+def _judge(made: Object, setting: validation.Setting, *, quietly: bool = False) -> None:
     name = made["metadata"]["name"]
     problems = of_fleets.judge(made, setting)
     for problem in problems:
-        if problem.severity == "warning":
+        if problem.severity == "warning" and not quietly:
             output.warning(problem.text, hint=problem.hint)
-    lines = [
-        item.text + (f" ({item.hint})" if item.hint else "") for item in problems if item.severity == "error"
-    ]
+    lines = [item.line for item in problems if item.severity == "error"]
     if lines:
         number = f"{len(lines)} problem{'' if len(lines) == 1 else 's'}"
         raise InputError(f"InferenceSet {name} has {number}; nothing was written", problems=lines)
@@ -123,8 +124,11 @@ async def _create(
 ) -> int:
     costs = prices.read_prices(given.prices)
     async with connected(target) as client:
-        await served_versions(client)  # a server that says nothing is found out before anything is written
+        # A server that says nothing is found out before anything is written.
+        served = await served_versions(client)
         made["metadata"].setdefault("namespace", client.namespace)
+        setting = (await as_said(client, managed, served, is_sandbox=target.sandbox)).setting(known)
+        _judge(made, await as_webhook_sees(client, setting, made))
         live = await _applied(client, made, dry_run=True)
         await pull_secrets.check(client, target, workspace_of(live))
         skips = given.yes or given.dry_run != "none"

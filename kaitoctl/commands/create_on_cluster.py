@@ -50,6 +50,10 @@ async def create(target: Target, wanted: RequestedManifest, how: ManifestOptions
         if before is None:
             workspace = wanted.new(served, setting)
             workspace["metadata"].setdefault("namespace", namespace)
+            if setting.byo or dig(workspace, "inference", "config") or dig(workspace, "tuning", "config"):
+                from kaitoctl.commands.asked_context import as_webhook_sees  # most have neither
+
+                setting = await as_webhook_sees(client, setting, workspace)
             judge(workspace, setting)
         else:
             before = await _in_version(client, before, wanted.api_version)

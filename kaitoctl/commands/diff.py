@@ -37,6 +37,8 @@ from kaitoctl.screens import markdown, output
 from kaitoctl.screens.layout import Paragraph
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.desired import Settings
     from kaitoctl.kube.client import Client
@@ -105,11 +107,19 @@ async def _compare(
         workspaces_in(documents, client.namespace, settings)
         # Sent as the user wrote them: the defaults are the server's to fill in.
         written = [obj for objects in documents.values() for obj in objects if obj.get("kind") == "Workspace"]
+        beside = {
+            ObjectKey(key_of(obj).namespace or client.namespace, key_of(obj).name): obj
+            for objects in documents.values()
+            for obj in objects
+            if obj.get("kind") == CONFIG_MAP.kind
+        }
         answers = []
         for obj in written:
             metadata = {**obj["metadata"]}
             metadata["namespace"] = metadata.get("namespace") or client.namespace
-            answers.append(await _answer(client, {**obj, "metadata": metadata}, settings, force=force))
+            answers.append(
+                await _answer(client, {**obj, "metadata": metadata}, settings, beside, force=force)
+            )
         return answers
 
 
@@ -138,7 +148,9 @@ async def _as_here(client: Client, target: Target, settings: Settings) -> Settin
     )
 
 
-async def _answer(client: Client, written: Object, settings: Settings, *, force: bool) -> _Answer:
+async def _answer(
+    client: Client, written: Object, settings: Settings, beside: Mapping[ObjectKey, Object], *, force: bool
+) -> _Answer:
     kind = replace(api.WORKSPACE, version=str(written["apiVersion"]).rpartition("/")[2])
     key = key_of(written)
     before = await _present(client, kind, key)
@@ -155,7 +167,7 @@ async def _answer(client: Client, written: Object, settings: Settings, *, force:
     # What is in the cluster already may add up, with the manifest, to what the controller refuses.
     if refusal := workspace_controller.refusal_of(after, settings):
         return _Answer(itself, (), (*remarks, f"the controller would build nothing: {refusal}"))
-    children = await _children(client, after, settings, remarks)
+    children = await _children(client, after, settings, beside, remarks)
     return _Answer(itself, tuple(children), tuple(remarks))
 
 
@@ -173,7 +185,11 @@ async def _dry_run(client: Client, kind: Kind, written: Object, *, force: bool) 
 
 
 async def _children(
-    client: Client, workspace: Object, settings: Settings, remarks: list[str]
+    client: Client,
+    workspace: Object,
+    settings: Settings,
+    beside: Mapping[ObjectKey, Object],
+    remarks: list[str],
 ) -> list[Comparison]:
     # Whatever version the file is written in: the controller reads, and is owner by, this one.
     workspace = {**workspace, "apiVersion": (await workspace_kind(client)).api_version}
@@ -193,9 +209,10 @@ async def _children(
     )
     settings = with_image_generation(workspace, settings, running=workload)
     if name := workspace_controller.config_name(workspace, settings):
-        found = await _present(client, CONFIG_MAP, ObjectKey(key_of(workspace).namespace, name))
+        place = ObjectKey(key_of(workspace).namespace, name)
+        found = beside.get(place) or await _present(client, CONFIG_MAP, place)
         settings = replace(settings, context=workspace_controller.context_in(found))
-    rules = node_check.Rules(catalog=settings.catalog)
+    rules = node_check.Rules(catalog=settings.catalog, context=settings.context)
     seen = await _nodes(client, workspace, rules, remarks)
     shape = workspace_controller.node_shape(workspace, settings, seen.verdict(workspace, rules))
     workspace = with_node_count(workspace, settings, nodes=shape)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
+from kaitoctl.commands.asked_context import config_maps_named
 from kaitoctl.commands.cluster import explain_refusal, field_manager, present, rights_to_apply, together
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_documents import Written
@@ -27,6 +28,7 @@ from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.commands.plan_world import World
+    from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
@@ -83,7 +85,8 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
         known=asked.catalog,
         namespaces=[one.key.namespace for one in meant],
     )
-    judge = _Judge(client, world, asked, frozenset(one.key for one in meant if one.kind == "ConfigMap"))
+    config_maps = {one.key: one.obj for one in meant if one.kind == "ConfigMap" and not one.fault}
+    judge = _Judge(client, world, asked, config_maps)
     keys = [(one.kind, one.key) for one in meant]
 
     async def judged(number: int) -> Trial | Change:
@@ -113,7 +116,7 @@ class _Judge:
     """Judges one document after another, offline first."""
 
     def __init__(
-        self, client: Client, world: World, asked: PlanRequest, config_maps: frozenset[ObjectKey]
+        self, client: Client, world: World, asked: PlanRequest, config_maps: dict[ObjectKey, Object]
     ) -> None:
         self._client, self._world, self._asked = client, world, asked
         self._config_maps = config_maps
@@ -127,17 +130,20 @@ class _Judge:
             return _refusal(one, "metadata.name is missing")
         namespace = {"namespace": one.key.namespace}
         body = {**one.obj, "metadata": {**one.obj["metadata"], **namespace}}
-        problems, warnings = self._offline(one, body, None)
+        problems, warnings = self._offline(one, body, None, self._world.setting)
         kind = self._kind(one)
         if kind is None:
             return _refusal(one, *problems or ("apiVersion is missing or unknown",))
         try:
+            setting = await self._with_config_maps(body)
+            if setting is not self._world.setting:
+                problems, warnings = self._offline(one, body, None, setting)
             before = await self._present(kind, one.key)
             if before is not None:
                 before = with_type(kind, before)
                 if is_being_deleted(before):
                     return _refusal(one, "it is being deleted: wait until it is gone, and apply again")
-                problems, warnings = self._offline(one, body, before)
+                problems, warnings = self._offline(one, body, before, setting)
             if problems and before is not None and self._is_for_recreation(one, body, before):
                 if not await self._goes_back(kind, body, before):
                     return plan_effects.recreation(self._world, one.source, before, body, problems)
@@ -195,16 +201,32 @@ class _Judge:
             return kinds.kind_of(one.obj) if version.rpartition("/")[2] in known else None
         return api.kind_of(one.obj) if version in (f"{api.GROUP}/{name}" for name in api.VERSIONS) else None
 
+    async def _with_config_maps(self, body: Object) -> Setting:
+        """The world's setting, with the ConfigMaps that the document names: of the plan, or of the cluster.
+
+        Where one may not be read, or nobody refuses that there is none, none is looked into.
+        """
+        setting = self._world.setting
+        named = config_maps_named(body)
+        there = {key: self._config_maps[key] for key in named if key in self._config_maps}
+        for key in named - there.keys():
+            found, is_told = await self._look_up(CONFIG_MAP, key)
+            if found is not None:
+                there[key] = found
+            elif not is_told or self._world.is_own:  # its pods wait until there is one
+                return setting
+        return replace(setting, config_maps=there) if named else setting
+
     def _offline(
-        self, one: Written, body: Object, before: Object | None
+        self, one: Written, body: Object, before: Object | None, setting: Setting
     ) -> tuple[Sequence[str], Sequence[str]]:
         if one.kind == api.INFERENCE_SET.kind:
-            return planning.set_problems(body, self._world.setting, before)
+            return planning.set_problems(body, setting, before)
         if one.kind == "ConfigMap":
             return planning.config_map_problems(body), ()
         if one.kind != "Workspace":
             return (), ()
-        return planning.problems(body, self._world.setting, before)
+        return planning.problems(body, setting, before)
 
     async def _references(self, one: Written, body: Object) -> tuple[list[str], list[str]]:
         """What a Workspace or set names and nobody has: pull secrets are refused, of the rest is warned."""
@@ -215,26 +237,26 @@ class _Judge:
             kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
             if kind is None or (kind is CONFIG_MAP and key in self._config_maps):
                 continue
-            is_there = await self._is_there(kind, key)
-            if is_there is None:
+            found, is_told = await self._look_up(kind, key)
+            if found is not None or not is_told:
                 continue
-            if not is_there and path == "pull":
+            if path == "pull":
                 problems.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
-            elif not is_there:
+            else:
                 warnings.append(f"{path}: there is no {named.kind} {named.name}; the pods wait for it")
         return problems, warnings
 
-    async def _is_there(self, kind: Kind, key: ObjectKey) -> bool | None:
-        """Whether there is an object that Workspaces name, asked once; None where it is hidden."""
+    async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
+        """An object that Workspaces name, asked for once; False where nobody tells whether there is one."""
         if (kind, key) not in self._named:
             asking = present(self._client, request.get(kind, *key))
             self._named[kind, key] = asyncio.ensure_future(asking)
         try:
-            return await asyncio.shield(self._named[kind, key]) is not None
+            return await asyncio.shield(self._named[kind, key]), True
         except ApiError as error:
             if error.status != 403:
                 raise
-            return None
+            return None, False
 
 
 def _words(error: ApiError, one: Written, kind: Kind) -> str:

@@ -103,11 +103,10 @@ def _replicas(obj: Object, namespace: str, settings: Settings) -> tuple[list[str
     name = str((obj.get("metadata") or {}).get("name") or "")
     lines = []
     for problem in of_fleets.judge(obj, validation.Setting(validation.OWN, catalog=settings.catalog)):
-        said = f"InferenceSet {name}: {problem.text}"
         if problem.severity == "error":
-            lines.append(said + (f" ({problem.hint})" if problem.hint else ""))
+            lines.append(f"InferenceSet {name}: {problem.line}")
         else:
-            output.warning(said, hint=problem.hint)
+            output.warning(f"InferenceSet {name}: {problem.text}", hint=problem.hint)
     if lines:
         return lines, []
     metadata = {**obj["metadata"], "namespace": obj["metadata"].get("namespace") or namespace}

@@ -6,9 +6,10 @@ Another number of nodes no release of KAITO takes for a Workspace that exists: t
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import option_values, rollout_set, rollout_surge
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.observe_adapters import workspace_or_set
@@ -17,8 +18,8 @@ from kaitoctl.commands.plan_world import setting_of
 from kaitoctl.commands.rollout_options import RolloutOptions
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import InputError, Interrupted
-from kaitoctl.kaito import catalog_file, convert, node_check, planning
-from kaitoctl.kube.objects import key_of, without_managed_fields
+from kaitoctl.kaito import catalog_file, convert, node_check, planning, validation
+from kaitoctl.kube.objects import dig, key_of, without_managed_fields
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -66,15 +67,25 @@ async def _scale(target: Target, asked: Named, count: int, how: RolloutOptions) 
         goal = {**live, "resource": {**(live.get("resource") or {}), "count": count}}
         if count < 1:
             raise InputError(f"Workspace {key}: --count {count}: it needs at least one node")
-        if how.output is not None:  # to be applied once this one is gone
-            version = str(live["apiVersion"]).rpartition("/")[2]
-            output.objects([convert.convert(goal, version).workspace], how.output)
-            return
-        if node_check.required_nodes(live) == count:
+        if how.output is None and node_check.planned_nodes(live) == count:
             output.report_write(live, None, "unchanged")
             return
         setting = await setting_of(client, how.managed, is_sandbox=target.sandbox)
+        setting = replace(setting, catalog=how.catalog)
+        by_size = next((item for item in validation.judge(goal, setting) if item.code == "KW164"), None)
+        if how.output is not None:  # to be applied once this one is gone
+            if by_size is not None:
+                output.warning(by_size.text, hint=target.text(_other_way(live, count)))
+            version = str(live["apiVersion"]).rpartition("/")[2]
+            output.objects([convert.convert(goal, version).workspace], how.output)
+            return
         problems, _ = planning.problems(goal, setting, live)
+        if by_size is not None:  # a new one would end this one, and be no larger
+            raise InputError(
+                f"Workspace {key} cannot be scaled to {count}; nothing was written",
+                problems=[*problems, by_size.text],
+                hint=target.text(_other_way(live, count)),
+            )
         where, file = (key.name, "-n", key.namespace), f"{key.name}.yaml"
         printing = Command("kaitoctl scale", *where, "--count", str(count), "-o", "yaml")
         raise InputError(
@@ -88,6 +99,25 @@ async def _scale(target: Target, asked: Named, count: int, how: RolloutOptions) 
             + Command("kaitoctl apply -f", file)
             + "; delete and apply say first what they cost",
         )
+
+
+def _other_way(workspace: Object, count: int) -> Advice:
+    """What helps where the size of the model says how many nodes a Workspace has."""
+    key, preset = key_of(workspace), str(dig(workspace, "inference", "preset", "name") or "")
+    machine, nodes = node_check.instance_type_of(workspace), node_check.planned_nodes(workspace)
+    if count < nodes:
+        says = "a new Workspace would get as many nodes as this one; what fits on fewer: "
+        return says + Command("kaitoctl fit", preset)
+    return (
+        "a new Workspace would get as many nodes as this one; what serves more requests is an InferenceSet: "
+        + Command(
+            "kaitoctl create inference-set",
+            f"{key.name}-set",
+            *("-n", key.namespace, "--preset", preset),
+            *(("--instance-type", machine) if machine else ()),
+            *("--replicas", str(-(-count // nodes))),
+        )
+    )
 
 
 async def _scale_set(client: Client, target: Target, fleet: Fleet, count: int, how: RolloutOptions) -> None:

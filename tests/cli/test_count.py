@@ -82,6 +82,31 @@ def test_all_who_are_asked_agree(shell: Shell, namespace: str, release: str) -> 
     assert shell.get("workspace", "w", "-n", namespace)["resource"]["count"] == 1
 
 
+def test_no_new_workspace_is_advised_that_would_be_no_larger(shell: Shell, namespace: str) -> None:
+    """By its size there is one node whatever the count says: a new one is an outage for nothing."""
+    shell.apply(workspace(namespace, "v0.12", 1))
+    for release in ((), ("--target-version", "v0.12")):
+        here = ("scale", "w", "-n", namespace, *release)
+        refused = shell.kaitoctl(*here, "--count", "2", code=2).stderr
+        assert "kaitoctl delete" not in refused and "and overrides 2" in refused
+        assert f"create inference-set w-set -n {namespace} --preset microsoft/phi-4" in refused
+        printed = shell.kaitoctl(*here, "--count", "2", "-o", "json")
+        assert json.loads(printed.stdout)["resource"]["count"] == 2 and "and overrides 2" in printed.stderr
+    # Its controller takes three nodes of them, though one is asked for.
+    shell.apply(
+        {**(large := workspace(namespace, "v0.12", 1)), "metadata": {**large["metadata"], "name": "l"}}
+    )
+    large = shell.get("workspace", "l", "-n", namespace)
+    large["status"] = {"targetNodeCount": 3}
+    patch = json.dumps({"status": large["status"]})
+    shell.kubectl(
+        "patch", "workspace", "l", "-n", namespace, "--subresource=status", "--type=merge", "-p", patch
+    )
+    assert shell.kaitoctl("scale", "l", "-n", namespace, "--count", "3").stdout.endswith(" unchanged\n")
+    fewer = shell.kaitoctl("scale", "l", "-n", namespace, "--count", "2", code=2).stderr
+    assert "what fits on fewer: kaitoctl fit microsoft/phi-4" in fewer
+
+
 def test_what_passes_admission_buys_no_node_and_why_says_so(shell: Shell, namespace: str) -> None:
     written = workspace(namespace, "v0.4", 1)
     (shell.home / "new.json").write_text(json.dumps(written))

@@ -82,6 +82,69 @@ def test_a_plan_refuses_nodes_of_ones_own_as_kaitos_webhook_does(shell: Shell, n
         shell.kubectl("delete", "node", *names, "--ignore-not-found")
 
 
+def test_who_creates_is_refused_what_a_plan_is(shell: Shell, namespace: str) -> None:
+    """KAITO's webhook looks at nodes that are the user's own: `create` wrote what `plan` refuses."""
+    byo = (*V12, "--node-provisioner", "byo", "-n", namespace, "--yes", "--no-wait")
+    for what in ("workspace", "inference-set"):
+        done = shell.kaitoctl("create", what, "w", "--preset", "phi-4", *byo, code=2, **here(shell))
+        assert "no node carries all labels" in done.stderr
+    assert not shell.names("workspaces", "-n", namespace) and not shell.names(
+        "inferencesets", "-n", namespace
+    )
+
+
+def test_all_look_into_the_config_map_as_kaitos_webhook_does(shell: Shell, namespace: str) -> None:
+    """Whether it is of the file or of the cluster; its context counts for the nodes, too."""
+    preset, machine = "deepseek-r1-distill-llama-8b", "Standard_NV36ads_A10_v5"
+
+    def config(tokens: int) -> dict[str, Any]:
+        text = f"vllm:\n  max-model-len: {tokens}\n"
+        data = {"inference_config.yaml": text}
+        metadata = {"name": "cfg", "namespace": namespace}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+    own = json.loads((shell.home / manifest(shell, namespace)).read_text())
+    own["resource"]["instanceType"] = machine
+    own["inference"] = {"preset": {"name": preset}, "config": "cfg"}
+
+    def file(*objects: dict[str, Any]) -> str:
+        path = shell.home / f"{namespace}.json"
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        return str(path)
+
+    def refusals(is_new: bool) -> dict[str, str]:
+        create = ("--preset", preset, "--instance-type", machine, "--set", "config=cfg", "-n", namespace)
+        how = ("--yes", "--no-wait", *V12)
+        asked: dict[str, tuple[str, ...]] = {
+            "plan": ("plan", "-f", path, *V12),
+            "apply": ("apply", "-f", path, "--yes", *V12),
+        }
+        if not is_new:
+            asked["create"] = ("create", "workspace", "w", *create, *how)
+            asked["set"] = ("create", "inference-set", "w", *create, *how)
+        found = {who: shell.kaitoctl(*words, code=2, **here(shell)) for who, words in asked.items()}
+        return {who: " ".join((done.stdout + done.stderr).split()) for who, done in found.items()}
+
+    path = file(own)
+    for text in refusals(is_new=False).values():
+        assert f"there is no ConfigMap {namespace}/cfg" in text
+    path = file(config(999_999), own)
+    for text in refusals(is_new=True).values():
+        assert "max-model-len 999999 is more than" in text
+    assert "cfg" not in str(shell.names("configmaps", "-n", namespace)), (
+        "nothing of what is refused is written"
+    )
+    shell.apply(config(999_999))
+    path = file(own)
+    for text in refusals(is_new=False).values():
+        assert "max-model-len 999999 is more than" in text
+    # What the file brings counts before what the cluster has, in a diff as in a plan.
+    for tokens, nodes in ((2048, 1), (32768, 2)):
+        path = file(config(tokens), own)
+        done = shell.kaitoctl("diff", "-f", path, "--kaito-version", "v0.12", code=1, **here(shell))
+        assert f"0 of {nodes} required nodes usable" in " ".join(done.stderr.split())
+
+
 def test_the_instance_type_is_refused_where_nodes_are_ones_own(shell: Shell, namespace: str) -> None:
     file, byo = manifest(shell, namespace), (*V12, "--node-provisioner", "byo")
     refused = shell.kaitoctl("plan", "-f", file, *byo, code=2, **here(shell))

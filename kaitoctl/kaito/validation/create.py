@@ -359,13 +359,16 @@ def _model_fits(subject: Subject) -> Iterator[Problem]:
 
 def _estimate(subject: Subject) -> Iterator[Problem]:
     """On vLLM KAITO v0.12 makes its own estimate of the number of nodes, and `count` does not matter."""
-    is_estimated = subject.has_estimator and subject.is_v1beta1 and subject.runtime == "vllm"
+    is_own = subject.target == OWN
+    is_estimated = subject.is_made_as_model if is_own else subject.has_estimator and subject.is_v1beta1
     if (
         not is_estimated
+        or subject.runtime != "vllm"
         or as_whole(subject.resource.get("count")) is None
         or not subject.inference.get("preset")
     ):
         return
+    who = "kaitoctl" if is_own else "KAITO"
     model, hardware = subject.model, subject.hardware
     nodes = None
     if model is not None and hardware is not None and hardware.gpus > 0 and not subject.is_partitioned:
@@ -375,10 +378,10 @@ def _estimate(subject: Subject) -> Iterator[Problem]:
         context = config_maps.max_model_len(subject) or estimate.CONTEXT
         nodes = estimate.estimated_nodes(model, shape, context=context)
     if nodes is None and subject.count > 1:
-        message = "on vLLM KAITO estimates the number of nodes itself"
+        message = f"on vLLM {who} estimates the number of nodes itself"
         yield warning(_COUNT, "KW164", message, "leave count out")
     elif nodes is not None and model is not None and hardware is not None and nodes != subject.count:
-        message = f"KAITO estimates {nodes} of {hardware.name} for {model.id} and overrides {subject.count}"
+        message = f"{who} estimates {nodes} of {hardware.name} for {model.id} and overrides {subject.count}"
         yield warning(_COUNT, "KW164", message, "leave count out")
 
 
