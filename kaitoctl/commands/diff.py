@@ -199,19 +199,13 @@ async def _children(
         for child in workspace_controller.children_of(workspace, gpus=1, settings=settings)
     ]
     observed = await _live_children(client, workspace, named)
-    workload = next(
-        (
-            obj
-            for kind, obj in observed
-            if kind in workspace_controller.WORKLOADS and is_controlled_by(obj, workspace)
-        ),
-        None,
-    )
+    workloads = (obj for kind, obj in observed if kind in workspace_controller.WORKLOADS)
+    workload = next((obj for obj in workloads if is_controlled_by(obj, workspace)), None)
     settings = with_image_generation(workspace, settings, running=workload)
     if name := workspace_controller.config_name(workspace, settings):
         place = ObjectKey(key_of(workspace).namespace, name)
-        found = beside.get(place) or await _present(client, CONFIG_MAP, place)
-        settings = replace(settings, context=workspace_controller.context_in(found))
+        config = beside.get(place) or await _present(client, CONFIG_MAP, place)
+        settings = replace(settings, context=workspace_controller.context_in(config))
     rules = node_check.Rules(catalog=settings.catalog, context=settings.context)
     seen = await _nodes(client, workspace, rules, remarks)
     shape = workspace_controller.node_shape(workspace, settings, seen.verdict(workspace, rules))

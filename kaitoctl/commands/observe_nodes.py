@@ -102,8 +102,8 @@ def selectors(workspace: Object, rules: Rules) -> list[str]:
     """Label selectors of the nodes that may matter; no node fits two of them."""
     asked = list(node_check.labels_asked(workspace, rules).items())
     found = [",".join(f"{key}={value}" for key, value in asked)] if asked else []
-    if rules.is_byo:
-        return found or [""]
+    if rules.is_byo and not found:
+        return [""]
     # Of the instance type, and without the first label; with it, and without the second...
     meant = node_check.instance_types_meant(workspace, rules.catalog)
     of_type = [
@@ -111,6 +111,8 @@ def selectors(workspace: Object, rules: Rules) -> list[str]:
         if len(meant) == 1
         else f"{api.LABEL_INSTANCE_TYPE} in ({','.join(meant)})"
     ]
+    if rules.is_byo:  # of any type: those whose GPUs are labelled, as its webhook wants them
+        of_type = [node_check.LABEL_COUNT]
     if not asked:
         return of_type
     for number, (key, value) in enumerate(asked):

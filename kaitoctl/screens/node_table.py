@@ -130,15 +130,24 @@ def report(
     if verdict.nodes:
         blocks.append(_table(shown, wide=wide, short=drawn and not wide))
     else:
-        blocks.append(
-            Paragraph("No node carries the labels, has the instance type, or is named in preferredNodes.")
-        )
+        blocks.append(Paragraph(_nothing_there(verdict)))
     if rest:
         blocks.append(Paragraph(_counts(rest)))
     for node in shown:
         if findings := [*node.failures, *node.warnings]:
             blocks += [BLANK, *_findings(node, findings, flags)]
     return [*blocks, BLANK, Paragraph(verdict.summary, mark="✔" if verdict.enough else "✗")]
+
+
+def _nothing_there(verdict: Verdict) -> str:
+    """That no node comes into question, by what the rules go by."""
+    if verdict.rules.is_byo:
+        return (
+            "No node carries the labels of the selector, and none has the labels of NVIDIA's GPU discovery."
+        )
+    if verdict.rules.is_modern:
+        return "No node carries the labels, or has the instance type."
+    return "No node carries the labels, has the instance type, or is named in preferredNodes."
 
 
 def _shown_and_rest(

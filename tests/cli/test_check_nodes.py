@@ -523,7 +523,8 @@ def test_the_context_of_the_clusters_config_map_counts_where_the_file_has_none(
     assert required == 3
     assert "ConfigMap context/big does not exist" in said
     of_kaito = how[4:]
-    assert planned(sandbox_shell, file, namespace, *of_kaito) == 3
+    assert planned(sandbox_shell, file, namespace, *of_kaito) == 0, "its webhook refuses it"
+    assert planned(sandbox_shell, file, namespace) == 3, "its pods wait for it"
     beside, _ = with_context(tmp_path, "131072", namespace=namespace)
     for by in (of_kaito, ()):  # KAITO, and kaitoctl's own controller
         assert planned(sandbox_shell, beside, namespace, *by) == 6, "the file's own counts"

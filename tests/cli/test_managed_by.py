@@ -93,6 +93,40 @@ def test_who_creates_is_refused_what_a_plan_is(shell: Shell, namespace: str) -> 
     )
 
 
+def test_a_workspace_that_no_node_of_ones_own_fits_is_explained(shell: Shell, namespace: str) -> None:
+    """KAITO makes no nodes there: it would wait for ever, and `why` said that nothing blocks it."""
+    byo = (*V12, "--node-provisioner", "byo")
+    own = json.loads((shell.home / manifest(shell, namespace, of_own=True)).read_text())
+    label = own["resource"]["labelSelector"]["matchLabels"]["apps"]
+    name = f"{namespace}-unlabelled"
+    node = own_node(name, label, "NVIDIA-A100")
+    del node["metadata"]["labels"]["apps"]
+    shell.apply({**own, "metadata": {**own["metadata"], "finalizers": ["workspace.finalizer.kaito.sh"]}})
+    waits = {"type": "NodesReady", "status": "False", "reason": "NodeNotReady", "message": "not ready"}
+    patch = {"status": {"conditions": [{**waits, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
+    shell.kubectl(
+        *("patch", "workspace", "w", "-n", namespace, "--subresource=status", "--type=merge"),
+        *("-p", json.dumps(patch)),
+    )
+    try:
+        why = ("why", "w", "-n", namespace, *byo, "-o", "json")
+        found = json.loads(shell.kaitoctl(*why, code=1, **here(shell)).stdout)
+        causes = [found["cause"], *found["others"]]
+        assert "no-node-provisioner" in [cause["code"] for cause in causes], causes
+        said = shell.kaitoctl("check-nodes", "w", "-n", namespace, *byo, code=1, **here(shell)).stdout
+        assert "preferredNodes" not in said
+        (shell.home / "node.json").write_text(json.dumps(node))
+        shell.kubectl("apply", "-f", str(shell.home / "node.json"))
+        # Nodes with GPUs that lack the label are shown, with the command that sets it.
+        said = shell.kaitoctl("check-nodes", "w", "-n", namespace, *byo, code=1, **here(shell)).stdout
+        assert f"kubectl label node {name} apps={label}" in " ".join(said.split())
+        assert "preferredNodes" not in said
+    finally:
+        shell.kubectl("delete", "node", name, "--ignore-not-found")
+        done = json.dumps({"metadata": {"finalizers": None}})
+        shell.kubectl("patch", "workspace", "w", "-n", namespace, "--type=merge", "-p", done)
+
+
 def test_all_look_into_the_config_map_as_kaitos_webhook_does(shell: Shell, namespace: str) -> None:
     """Whether it is of the file or of the cluster; its context counts for the nodes, too."""
     preset, machine = "deepseek-r1-distill-llama-8b", "Standard_NV36ads_A10_v5"

@@ -29,9 +29,13 @@ _STAYS = ("quota-exceeded", "instance-type-unavailable", "node-class-not-ready")
 
 def warnings(case: Case) -> Iterator[Object]:
     """Warnings of the last hour about gone claims that may have been this Workspace's, the newest first."""
+    if case.seen.verdict is not None and case.seen.verdict.rules.is_byo:
+        return  # KAITO asks for none
+    # What is older than the Workspace was about another, which may have had its name.
+    most_s = min(_VANISHED_WITHIN_S, case.waited_s or _VANISHED_WITHIN_S)
     there = {claim["metadata"]["name"] for claim in case.seen.claims}
     for event in sorted(claim_warnings(case), key=event_time, reverse=True):
-        if case.age_s(event_time(event)) > _VANISHED_WITHIN_S:
+        if case.age_s(event_time(event)) > most_s:
             return
         name = _name_of(event)
         if name in there:

@@ -147,7 +147,7 @@ def _launch_cause(
         hint = known.hint or "raise the quota, give machines back, or take another family: " + fit
     elif known.code == "instance-type-unavailable":
         zone = re.search(_ZONE, words)
-        message = f"the cloud has no {kind} to give" + (f" in {zone[1]}" if zone else "")
+        message = f"the cloud has no {kind or 'such machine'} to give" + (f" in {zone[1]}" if zone else "")
         types = case.seen.catalog.instance_types
         near = [] if kind in types else catalog.close_matches(kind, types)
         hint = f"did you mean {near[0]}?" if near else (known.hint or "wait, or take another type: ") + fit

@@ -277,6 +277,25 @@ def no_nodes(case: Case) -> Iterator[Cause]:
                 command=Command("kaitoctl check-nodes", case.name, *case.in_namespace),
             )
             return
+    verdict = case.seen.verdict
+    if verdict is None or not verdict.rules.is_byo or verdict.missing <= 0 or case.pods:
+        return
+    if case.progress.phase not in (Phase.ACCEPTED, Phase.NODES):
+        return
+    labels = node_check.labels_asked(case.workspace, verdict.rules)
+    selector = ", ".join(f"{key}={value}" for key, value in labels.items())
+    yield blame(
+        "no-node-provisioner",
+        title_of(case.workspace),
+        f"{verdict.missing} of {verdict.required} {node_check.plural('node', verdict.required)} missing, and "
+        "KAITO makes none here (byo)",
+        [
+            ("labelSelector", selector or "none: any node"),
+            *((f"condition {item['type']}", str(item.get("message"))) for item in denials(case)[:1]),
+        ],
+        hint="label nodes with GPUs so that the selector means them",
+        command=Command("kaitoctl check-nodes", case.name, *case.in_namespace),
+    )
 
 
 def drain_block(

@@ -27,7 +27,7 @@ from kaitoctl.kaito.node_check.answer import (
     plural,
 )
 from kaitoctl.kaito.node_check.cordons import ANNOTATIONS as READ_ANNOTATIONS
-from kaitoctl.kaito.node_check.facts import trimmed
+from kaitoctl.kaito.node_check.facts import LABEL_COUNT, trimmed
 from kaitoctl.kaito.node_check.judge import (
     Crowd,
     capability,
@@ -64,6 +64,7 @@ from kaitoctl.kaito.node_check.need import (
 )
 
 __all__ = [
+    "LABEL_COUNT",
     "OWN_RULES",
     "PROVISIONERS",
     "READ_ANNOTATIONS",

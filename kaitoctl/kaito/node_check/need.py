@@ -322,8 +322,8 @@ class Need:
         have = str(labels.get(api.LABEL_INSTANCE_TYPE) or "")
         if self.instance_type and have.lower() == self.instance_type.lower():
             return True
-        if self.rules.is_byo and not self.labels:
-            return True  # a selector without labels means all nodes
+        if self.rules.is_byo and (not self.labels or LABEL_COUNT in labels):
+            return True  # a selector without labels means all nodes; any with GPUs could be labelled
         return bool(self.labels) and all(labels.get(key) == value for key, value in self.labels.items())
 
     def gpus_asked(self, node: NodeFacts, offered: int) -> tuple[int, int]:

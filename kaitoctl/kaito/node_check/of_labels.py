@@ -26,7 +26,7 @@ def label_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iter
             message, code = f"label {key}={value} is missing", "label-missing"
         else:
             message, code = f"label {key} is {have!r}, not {value!r}", "label-differs"
-        hint, command = _label_fix(key, value, have is not None, allowed)
+        hint, command = _label_fix(key, value, have is not None, allowed, by_label=need.rules.is_modern)
         yield Finding(code, "fail", message, hint, command, "selection")
     for expression in need.expressions:
         yield from _expression_findings(need, node, expression, allowed)
@@ -49,7 +49,9 @@ def _ownership_findings(need: Need, node: NodeFacts, key: str) -> Iterable[Findi
         yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
 
 
-def _label_fix(key: str, value: str, overwrite: bool, allowed: AllowedChanges) -> tuple[str, Command]:
+def _label_fix(
+    key: str, value: str, overwrite: bool, allowed: AllowedChanges, *, by_label: bool
+) -> tuple[str, Command]:
     """Hint and command; a command that changes the node only where that takes nothing from anybody."""
     if why_not := allowed.why_not:
         return why_not, allowed.look("pods" if allowed.held and not allowed.owner else "labels")
@@ -58,7 +60,8 @@ def _label_fix(key: str, value: str, overwrite: bool, allowed: AllowedChanges) -
     setting = (allowed.node.name, f"{key}={value}")
     if not overwrite:
         if allowed.may_add_label(key):
-            return "KAITO lists nodes by these labels first; preferredNodes does not override that", Command(
+            others = "nothing else chooses a node" if by_label else "preferredNodes does not override that"
+            return f"KAITO lists nodes by these labels first; {others}", Command(
                 "kubectl label node", *setting
             )
         return f"check who uses the node; if nobody does, label it {key}={value}", allowed.look("pods")
