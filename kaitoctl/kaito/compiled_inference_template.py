@@ -13,10 +13,10 @@ SOURCE = """\
     config (name of a ConfigMap for the server), model_access_secret (v1beta1: a Secret with HF_TOKEN). -#}
 {% set is_new = api_version == "v1beta1" %}
 {% if is_new and preferred_nodes %}
-{{ fail("v1beta1 does not read preferredNodes: label those nodes, and name the label (before KAITO v0.11, v1alpha1 reads them)") }}
+{{ fail("v1beta1 does not read preferredNodes: label those nodes (v1alpha1 does, before KAITO v0.11)") }}
 {% endif %}
 {% if is_new and private_image %}
-{{ fail("v1beta1 does not use private images: take a model of Hugging Face (before KAITO v0.11, v1alpha1 uses them)") }}
+{{ fail("v1beta1 does not use private images: only v1alpha1 does, before KAITO v0.11") }}
 {% endif %}
 apiVersion: kaito.sh/{{ api_version }}
 kind: Workspace
