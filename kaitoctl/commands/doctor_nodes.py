@@ -19,7 +19,7 @@ from kaitoctl.commands.doctor_check import (
     unseen,
 )
 from kaitoctl.errors import ApiError, Unreachable
-from kaitoctl.kaito import installation, node_check
+from kaitoctl.kaito import api, installation, node_check
 from kaitoctl.kaito.diagnosis.karpenter import REGISTER_WITHIN_S
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
@@ -105,11 +105,28 @@ async def _without_gpus(cluster: Examined, total: int) -> Check:
 
 async def _is_byo(cluster: Examined) -> bool:
     """Whether nodes must be brought, as far as the controller's Deployment can be seen."""
-    try:
-        controller = release_detection.controller(await cluster.deployments())
-    except (ApiError, Unreachable):
-        return False
+    controller = await _controller(cluster)
     return controller is not None and controller.byo is True
+
+
+async def _lacks_pools(cluster: Examined) -> bool:
+    """Whether KAITO asks for nodes with NodePools (`karpenter`), and the cluster serves none."""
+    controller = await _controller(cluster)
+    if controller is None or controller.provisioner != "karpenter":
+        return False
+    try:
+        await cluster.client.list(api.NODE_POOL)
+    except ApiError as error:
+        return error.status == 404
+    return False
+
+
+async def _controller(cluster: Examined) -> release_detection.Controller | None:
+    """The controller of Workspaces, as far as its Deployment can be seen."""
+    try:
+        return release_detection.controller(await cluster.deployments())
+    except (ApiError, Unreachable):
+        return None
 
 
 async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
@@ -124,6 +141,13 @@ async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
         ready = Command("kaitoctl check-nodes")
         hint = "prepare nodes yourself (" + ready + "), or install Karpenter or gpu-provisioner"
         yield Check("nodes", _PROVISIONER, "warning", message, hint, code="node-claim-kind-missing")
+        return
+    if await _lacks_pools(cluster):
+        message = (
+            "KAITO asks for nodes with NodePools (--node-provisioner karpenter), and the cluster serves none"
+        )
+        hint = "install Karpenter, or run KAITO with the provisioner that is there"
+        yield Check("nodes", _PROVISIONER, "error", message, hint)
         return
     said = f"NodeClaims are served as {', '.join(sorted(served))}"
     if cluster.is_sandbox:

@@ -53,12 +53,12 @@ class Lines:
         self._unseen = set[str]() if unseen is None else unseen
 
     def show(self, shown: View, now: datetime) -> None:
-        """Write a line when its phase changes, and one for each new problem."""
+        """Write a line when it says something new of where it is, and one for each new problem."""
         stamp = timestamp(now) + self._about
         for what in set(shown.unseen) - self._unseen:
             output.warning(f"{what} cannot be watched, so less is shown")
         self._unseen |= set(shown.unseen)
-        where = (shown.phase, shown.detail, shown.outcome)
+        where = (shown.where, shown.outcome)
         if where != self._where:
             self._where = where
             self._write(shown.outcome or "", f"{stamp}  {shown.where}", shown)

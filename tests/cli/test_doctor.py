@@ -102,6 +102,7 @@ def cluster(
 
 NO_CLAIMS = {"kaito.sh": ["v1alpha1", "v1beta1"]}
 BYO = deployment("ghcr.io/kaito-project/kaito/workspace:0.12.0", "--node-provisioner=byo")
+BY_POOLS = deployment("ghcr.io/kaito-project/kaito/workspace:0.12.0", "--node-provisioner=karpenter")
 OLD_BYO = deployment(
     "mcr.microsoft.com/aks/kaito/workspace:0.9.4", "--feature-gates=disableNodeAutoProvisioning=true"
 )
@@ -142,6 +143,7 @@ OURS_BYO = deployment("r.example/kaitoctl:0.1.0", "run-controller", "--node-prov
         (cluster(BYO, groups=NO_CLAIMS), "node-provisioner", "ok", "the controller asks for none (byo)"),
         (cluster(BYO, groups=NO_CLAIMS), "gpus", "error", "none of 0 nodes has GPUs, and the controller"),
         (cluster(OLD_BYO, groups=NO_CLAIMS), "node-provisioner", "ok", "asks for none (byo)"),
+        (cluster(BY_POOLS), "node-provisioner", "error", "asks for nodes with NodePools (karpenter), and"),
         (cluster(OURS_BYO, groups=NO_CLAIMS), "node-provisioner", "ok", "asks for none (byo)"),
         (cluster(version="v1.37.0+kaitoctl-sandbox"), "gpus", "ok", "makes GPU nodes on demand"),
         (cluster(denied=("all",)), "create workspaces.kaito.sh", "error", "you are not allowed to create"),

@@ -98,9 +98,7 @@ def test_a_workspace_that_no_node_of_ones_own_fits_is_explained(shell: Shell, na
     byo = (*V12, "--node-provisioner", "byo")
     own = json.loads((shell.home / manifest(shell, namespace, of_own=True)).read_text())
     label = own["resource"]["labelSelector"]["matchLabels"]["apps"]
-    name = f"{namespace}-unlabelled"
-    node = own_node(name, label, "NVIDIA-A100")
-    del node["metadata"]["labels"]["apps"]
+    name = f"{namespace[-40:].strip('-')}-bare"
     shell.apply({**own, "metadata": {**own["metadata"], "finalizers": ["workspace.finalizer.kaito.sh"]}})
     waits = {"type": "NodesReady", "status": "False", "reason": "NodeNotReady", "message": "not ready"}
     patch = {"status": {"conditions": [{**waits, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
@@ -115,8 +113,7 @@ def test_a_workspace_that_no_node_of_ones_own_fits_is_explained(shell: Shell, na
         assert "no-node-provisioner" in [cause["code"] for cause in causes], causes
         said = shell.kaitoctl("check-nodes", "w", "-n", namespace, *byo, code=1, **here(shell)).stdout
         assert "preferredNodes" not in said
-        (shell.home / "node.json").write_text(json.dumps(node))
-        shell.kubectl("apply", "-f", str(shell.home / "node.json"))
+        shell.add_node(name, A100)
         # Nodes with GPUs that lack the label are shown, with the command that sets it.
         said = shell.kaitoctl("check-nodes", "w", "-n", namespace, *byo, code=1, **here(shell)).stdout
         assert f"kubectl label node {name} apps={label}" in " ".join(said.split())

@@ -218,6 +218,18 @@ def test_the_last_picture_of_a_failure_is_as_high_as_can_be_seen_with_what_follo
     assert any("there is no image" in line for line in last)
 
 
+def test_no_line_of_a_rollout_is_written_twice_in_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """Phases that are passed while nobody is served have one name."""
+    seen, told = snapshot(pod("falcon-0")), progress_reporters.Lines(as_data=True)
+    nobody = "none of its pods is ready"
+    for phase in (Phase.SCHEDULING, Phase.PULLING, Phase.LOADING):
+        told.show(view(seen, NOW, at=Progress(phase, nobody, down=True)), NOW)
+    told.show(view(seen, NOW, at=Progress(Phase.LOADING, nobody)), NOW)
+    written = capsys.readouterr().out.splitlines()
+    assert sum("not serving: none" in line for line in written) == 1
+    assert "loading model: none" in written[-1]
+
+
 LOADING = "\n".join(
     (
         "INFO: engine starts",
