@@ -199,17 +199,6 @@ class _Changing:
         elif workload is not None:
             named = f"{workload['kind']} {key_of(workload)}"
             output.step(f"{named} belongs to another controller, which recreates its pods")
-            if words.adapters_of(after) and adapter_rollout.starts_without_adapters(workload):
-                key = key_of(before)
-                output.warning(
-                    "vLLM runs without --enable-lora, which KAITO never adds to a workload that exists: the "
-                    "new pod gets the adapter's files and cannot load them",
-                    hint=self.target.text(
-                        "recreate the Workspace with its adapters: "
-                        + Command("kaitoctl delete", key.name, "-n", key.namespace)
-                        + ", then apply it with inference.adapters"
-                    ),
-                )
         change = await plan_effects.change_of(
             self.client,
             before,

@@ -143,9 +143,7 @@ async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
         yield Check("nodes", _PROVISIONER, "warning", message, hint, code="node-claim-kind-missing")
         return
     if await _lacks_pools(cluster):
-        message = (
-            "KAITO asks for nodes with NodePools (--node-provisioner karpenter), and the cluster serves none"
-        )
+        message = "the controller asks for nodes with NodePools (karpenter), and the cluster serves none"
         hint = "install Karpenter, or run KAITO with the provisioner that is there"
         yield Check("nodes", _PROVISIONER, "error", message, hint)
         return

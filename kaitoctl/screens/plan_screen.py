@@ -46,6 +46,8 @@ def costs(change: Change, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iter
         yield f"cannot tell: {change.uncertain}"
     if change.deadlock:
         yield f"deadlock: {text(change.deadlock, flags)}"
+    if change.breaks:
+        yield f"breaks: {text(change.breaks, flags)}"
     if change.nodes_most:
         number, most = change.nodes_asked, change.nodes_most
         nodes = plural("node", number)

@@ -289,6 +289,22 @@ def test_an_adapter_that_comes_later_is_followed_to_its_end_beside_kaito_v0_12(
         uid = cluster.get("workspace", "big")["metadata"]["uid"]
         makes(1, own)
         assert json.loads(cluster.kaitoctl("why", "big", "-o", "json", **here).stdout)["cause"] is None
+        # Whoever writes it is told, not add-adapter alone: a serving model restarts into what cannot load it.
+        adapter = {"source": {"name": "style", "image": "registry.example/style:1"}}
+        changed = {**own, "inference": {**own["inference"], "adapters": [adapter]}}
+        (cluster.home / "changed.json").write_text(json.dumps(changed))
+        of_kaito = ("--target-version", "v0.12")
+        create = ("create", "workspace", "big", "--preset", "phi-4-mini-instruct", "--label", "apps=beside")
+        editor = {"EDITOR": "cp changed.json"}
+        for words, code in (
+            (("plan", "-f", "changed.json"), 1),
+            (("apply", "-f", "changed.json"), 2),
+            ((*create, "--adapter", "style=registry.example/style:1", "--node-provisioner", "byo"), 2),
+            (("edit", "big"), 2),
+        ):
+            done = cluster.kaitoctl(*words, *of_kaito, code=code, **here, **editor)
+            told = " ".join((done.stdout + done.stderr).split())
+            assert "breaks: vLLM runs without --enable-lora" in told, words
         add = ("add-adapter", "big", "--name", "style", "--image", "registry.example/style:1", "--yes")
         said = ("--target-version", "v0.12", "--timeout", "60s")
         process = subprocess.Popen(

@@ -36,6 +36,7 @@ class Effects:
         outgrown: what of `returned` goes only when all its pods are ready.
         perhaps: what of `outgrown` stays when the scheduler places its pods there.
         strays: nodes where the scheduler may place its pods, and where they do not count.
+        breaks: as in `Change`.
     """
 
     restarts: int = 0
@@ -49,6 +50,7 @@ class Effects:
     outgrown: tuple[str, ...] = ()
     perhaps: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
+    breaks: Advice = ""
 
     @property
     def uncertain(self) -> str:
@@ -230,6 +232,7 @@ def change_of(
         effects.rivals,
         effects.uncertain,
         returned_perhaps=tuple(line for line in effects.returned if line in effects.perhaps),
+        breaks=effects.breaks,
     )
 
 
@@ -319,4 +322,21 @@ def effects_by_kaito(
     restarts = restarts_by_kaito(trial.before, trial.after, workload, nodes_found.verdict.rules.catalog)
     stuck = deadlock(workload, nodes_found.verdict, _gpu_pods(pods), restarts)
     waits = nodes_found.waits if workload is None else ""  # one that runs has its nodes
-    return Effects(restarts, nodes_found.asked, waits=waits, deadlock=stuck)
+    breaks = _without_lora(trial.after, workload) if restarts and workload is not None else ""
+    return Effects(restarts, nodes_found.asked, waits=waits, deadlock=stuck, breaks=breaks)
+
+
+def _without_lora(workspace: Object, workload: Object) -> Advice:
+    """Why vLLM loads no adapter in the new pods: KAITO changes no command; empty where it may load them."""
+    if not dig(workspace, "inference", "adapters"):
+        return ""
+    from kaitoctl.kaito.adapter_rollout import starts_without_adapters  # most plans bring none
+
+    if not starts_without_adapters(workload):
+        return ""
+    return (
+        "vLLM runs without --enable-lora, which KAITO never adds to a workload that exists: the new pod gets "
+        "the adapter's files and cannot load them; recreate the Workspace with its adapters: "
+        + Command("kaitoctl delete", key_of(workspace).name, "-n", key_of(workspace).namespace)
+        + ", then apply it with inference.adapters"
+    )

@@ -45,6 +45,7 @@ class Change:
         returned_perhaps: what of it stays when the scheduler places the pods there.
         deadlock: why the new pod waits for ever for the GPUs of the old one; empty when it does not.
         waits: what it would wait for; empty when nothing is missing.
+        breaks: why the new pods do not serve what is asked of them; empty when nothing is known.
         body: what is sent to the server.
         uncertain: what nobody could look at; empty when all was seen.
         seen: uid, generation and resourceVersion of the object as it was; empty when there was none.
@@ -72,6 +73,7 @@ class Change:
     way: Advice = ""
     loading: Loading | None = None
     returned_perhaps: tuple[str, ...] = ()
+    breaks: Advice = ""
 
     @property
     def title(self) -> str:
@@ -86,8 +88,9 @@ class Change:
     @property
     def wants_consent(self) -> bool:
         """Whether something stops, is taken away, or is bought."""
-        harms = bool(self.outage.pods or self.returned or self.nodes_most or self.deadlock or self.uncertain)
-        return self.is_written and (harms or self.takes_away)
+        costs = bool(self.outage.pods or self.returned or self.nodes_most)
+        harms = bool(self.deadlock or self.breaks or self.uncertain)
+        return self.is_written and (costs or harms or self.takes_away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,7 @@ def _plain(change: Change) -> Object:
         "nodesReturned": list(change.returned),
         "nodesReturnedPerhaps": list(change.returned_perhaps),
         "deadlock": text(change.deadlock),
+        "breaks": text(change.breaks),
         "waitsFor": change.waits,
         "uncertain": change.uncertain,
         "recreate": text(change.way),
