@@ -23,6 +23,10 @@ LATE = {
     ("check_nodes_on_cluster", "commands.asked_context.context_on_cluster"): "most name no ConfigMap",
     ("check_nodes_on_cluster", "commands.judged_preset.with_its_preset"): "what is there was admitted",
     ("checked_workspace", "commands.saved_lists"): "only with -f",
+    (
+        "create_on_cluster",
+        "commands.asked_context.as_webhook_sees",
+    ): "most name no ConfigMap, and have no nodes of their own",
     ("create_on_cluster", "commands.asked_context.context_on_cluster"): "most name no ConfigMap",
     ("observe_deeply", "commands.asked_context.context_on_cluster"): "most name no ConfigMap",
     ("files", "commands.kustomize"): "only with -k",
