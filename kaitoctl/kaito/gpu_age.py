@@ -12,7 +12,8 @@ newer: vLLM `docs/getting_started/installation/gpu.cuda.inc.md`, `CMakeLists.txt
 `get_min_capability` in `vllm/model_executor/layers/quantization`. KAITO v0.10 and v0.11
 `pkg/model/interface.go` write float16 for GPUs below 8.0; v0.12 does so no more. PyTorch's wheels for CUDA
 12.1 (torch 2.2.0 in KAITO v0.3.2, 2.4.0 in v0.4.0) are built for 5.0 and newer, those for CUDA 12.8 (2.9 in
-v0.8) for 7.0, and for 7.5 since torch 2.11 (in v0.11): pytorch `RELEASE.md`, read and not run.
+v0.8) for 7.0, and for 7.5 since torch 2.11 (in v0.11): pytorch `RELEASE.md`, changed last by its pull request
+175253; read and not run.
 """
 
 from __future__ import annotations

@@ -43,10 +43,16 @@ def lines(
 def _details(one: Effect) -> Iterator[str]:
     if one.source != "cluster":
         yield f"in {one.source}"
-    yield from (f"refused: {line}" for line in one.problems)
+    refused = {line.partition(": ")[0] for line in one.problems}
+    for line in one.problems:
+        yield f"refused: {line}"
+        # What conversion finds there is the same fact once more; its commands are what to do about it.
+        commands = (remark.commands for remark in one.remarks if line.startswith(f"{remark.path}: "))
+        yield from (f"    {command}" for several in commands for command in several)
     for remark in one.remarks:
-        yield f"{remark.path}: {remark.message}"
-        yield from (f"    {command}" for command in remark.commands)
+        if remark.path not in refused:
+            yield f"{remark.path}: {remark.message}"
+            yield from (f"    {command}" for command in remark.commands)
     if one.outage.pods:
         yield one.outage.words
     if one.nodes_asked:
