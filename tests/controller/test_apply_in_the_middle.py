@@ -30,7 +30,12 @@ from kaitoctl.kube.response_bodies import ObjectList
 
 AGAIN = "kaitoctl apply -f models"
 ADAPTER = {"source": {"name": "style", "image": "registry.example/style:1"}, "strength": "0.5"}
-CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a": "b"}}
+CONFIG: Object = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "cm"},
+    "data": {"inference_config.yaml": "vllm: {}"},
+}
 
 
 class Meddled(Direct):
@@ -127,7 +132,7 @@ def test_one_that_somebody_else_creates_meanwhile_stays_as_it_is() -> None:
 def test_one_that_was_replaced_meanwhile_is_not_written() -> None:
     world = World()
     write(Direct(world), planned(world, CONFIG))
-    plan = planned(world, {**CONFIG, "data": {"a": "c"}})
+    plan = planned(world, {**CONFIG, "data": {"inference_config.yaml": "vllm: {seed: 1}"}})
 
     def replace() -> None:
         world.do(request.delete(CONFIG_MAP, "default", "cm"))
@@ -137,7 +142,7 @@ def test_one_that_was_replaced_meanwhile_is_not_written() -> None:
         write(Meddled(world, "cm", replace), plan)
     assert caught.value.status == 409
     now = world.get(CONFIG_MAP, "cm")
-    assert now is not None and now["data"] == {"a": "b"}
+    assert now is not None and now["data"] == CONFIG["data"]
 
 
 @pytest.mark.parametrize("kind", [kaito.WORKSPACE, CONFIG_MAP])
@@ -146,7 +151,9 @@ def test_one_that_was_deleted_meanwhile_is_not_made_again(kind: Kind) -> None:
     world = World()
     write(Direct(world), planned(world, CONFIG, workspace("one")))
     name = "cm" if kind == CONFIG_MAP else "one"
-    plan = planned(world, {**CONFIG, "data": {"a": "c"}}, workspace("one", config="cm"))
+    plan = planned(
+        world, {**CONFIG, "data": {"inference_config.yaml": "vllm: {seed: 1}"}}, workspace("one", config="cm")
+    )
     with pytest.raises(ApiError) as caught:
         write(Meddled(world, name, lambda: world.do(request.delete(kind, "default", name))), plan)
     assert caught.value.status == 409 and "deleted it meanwhile" in caught.value.message

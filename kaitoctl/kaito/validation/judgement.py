@@ -92,7 +92,7 @@ def _unrendered(problem: Problem, workspace: Object) -> Problem:
     for step in re.findall(r"[^.\[\]]+", problem.path):
         if isinstance(value, dict):
             value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and len(step) < 6:
+        elif isinstance(value, list) and re.fullmatch(r"[0-9]{1,5}", step):
             value = next(islice(value, int(step), int(step) + 1), None)
     found = _PLACEHOLDER.search(value[:2000]) if isinstance(value, str) else None
     if found is None:
