@@ -31,6 +31,7 @@ from kaitoctl.kube.objects import (
     key_of,
     with_type,
 )
+from kaitoctl.kube.refusal_hints import is_own_conflict
 from kaitoctl.reconcile.comparison import Comparison, between, compare
 from kaitoctl.reconcile.planner import plan
 from kaitoctl.screens import markdown, output
@@ -179,6 +180,8 @@ async def _dry_run(client: Client, kind: Kind, written: Object, *, force: bool) 
     except ApiError as error:
         if error.is_unknown_resource:
             raise missing_crd() from error
+        if not force and is_own_conflict(error, field_manager()):
+            return await _dry_run(client, kind, written, force=True)
         if error.reason == "Conflict":
             error.hint = error.hint or "other managers own these fields; --force-conflicts looks beyond that"
         raise

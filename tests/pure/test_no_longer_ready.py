@@ -87,6 +87,16 @@ def test_a_server_with_more_requests_than_it_answers_is_called_so(line: str) -> 
     assert "requests wait" not in idle.message
 
 
+@pytest.mark.parametrize("waiting", [0, 12])
+def test_an_engine_that_has_died_under_load_is_not_called_busy(waiting: int) -> None:
+    world = unready("10:00", "16:55").event("Unhealthy", f"{GET}context deadline exceeded")
+    died = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    log = f"{LOADED.format(waiting=waiting)}\n{died}\nEngineDeadError: EngineCore died"
+    cause = world.cause(logs={(POD, "falcon"): log})
+    assert cause.code == "cuda-out-of-memory"
+    assert "replicas" not in cause.hint
+
+
 def test_what_its_engine_died_of_is_the_cause_and_an_error_of_one_request_is_not() -> None:
     world = unready("10:00", "16:55").event(
         "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503"

@@ -75,7 +75,10 @@ def no_longer_ready(case: Case, pod: Object, item: Object, log: str) -> Cause:
     evidence = [*map(event_words, unhealthy)] or [("condition Ready", str(ready.get("message") or "False"))]
     look: Advice = logs_of(case, pod, name)
     load = _load_of(log)
-    died = None if load else of_logs.finding(case, log, among=_DIED_OF)
+    # An engine dies under load, too: then what its log says after it is the cause.
+    died = of_logs.finding(case, load.after if load else log, among=_DIED_OF)
+    if load and "EngineDeadError" in load.after:
+        load = None
     if died is not None:
         command = of_logs.next_step(case, pod, died) or look
         evidence.append(("log", died.line))
@@ -115,11 +118,12 @@ _LOADS = (
 
 
 class _Load(NamedTuple):
-    """How many requests a server works on, and how many wait for it, by a line of its log."""
+    """How many requests a server works on and how many wait, by a line of its log; and what comes after."""
 
     running: int
     waiting: int
     line: str
+    after: str
 
 
 def _load_of(log: str) -> _Load | None:
@@ -129,7 +133,8 @@ def _load_of(log: str) -> _Load | None:
     if found is None or not int(found["waiting"]):
         return None
     line = of_logs.printable_line(of_logs.lines_of(found.string)[-1][1])
-    return _Load(int(found["running"]), int(found["waiting"]), line)
+    after = log.rpartition(found.string)[2]
+    return _Load(int(found["running"]), int(found["waiting"]), line, after)
 
 
 def not_serving_without_cause(case: Case) -> Iterator[Cause]:

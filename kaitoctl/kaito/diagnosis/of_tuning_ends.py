@@ -61,7 +61,7 @@ _FETCHES = (
     (r"nothing came from", "it is empty", _URLS),
 )
 # By the code alone, where the log is gone; the number of the row in _FETCHES that means the same.
-_CODES = {22: 3, 6: 4, 7: 5, 28: 6, 35: 7, 60: 7, 23: 8, 3: 9}
+_CODES = {22: 3, 6: 4, 7: 5, 28: 6, 60: 7, 23: 8, 3: 9}
 _URL = re.compile(r"(?:Downloading|fetching|nothing came from|http nor https:) (?P<url>\S{1,400})")
 _PUSHES = (
     (
