@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.advice import Command
@@ -21,7 +22,14 @@ from kaitoctl.commands import (
     plan_documents,
 )
 from kaitoctl.commands import prune as pruning
-from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present, rights_to_apply
+from kaitoctl.commands.cluster import (
+    connected,
+    explain_refusal,
+    field_manager,
+    over_own_fields,
+    present,
+    rights_to_apply,
+)
 from kaitoctl.commands.delete import TIMEOUT_S, wait_gone
 from kaitoctl.commands.follow_all import follow_all, worst
 from kaitoctl.commands.option_values import ManagedBy
@@ -32,7 +40,6 @@ from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.kube import managed_fields, request
 from kaitoctl.kube.objects import CONFIG_MAP, ObjectKey, generation_of, uid_of
-from kaitoctl.kube.refusal_hints import is_own_conflict
 from kaitoctl.screens import output, plan_screen
 
 if TYPE_CHECKING:
@@ -324,17 +331,14 @@ async def _send(client: Client, change: Change, *, force: bool) -> Object:
         same = {part: seen[part] for part in ("uid", "resourceVersion") if part in seen}
         body = {**change.body, "metadata": {**change.body["metadata"], **same}}
         try:
-            try:
-                return await sent(body, force=force, only_new=not seen)
-            except ApiError as error:
-                if not is_own_conflict(error, field_manager()):
-                    raise
-            return await sent(body, force=True, only_new=False)
+            return await over_own_fields(partial(sent, body, bool(seen)), force=force)
         except ApiError as error:
             raise explain_refusal(error, namespace=key.namespace, rights=rights_to_apply(kind)) from error
 
-    async def sent(body: Object, *, force: bool, only_new: bool) -> Object:
-        asked = request.apply(kind, body, manager=field_manager(), force=force, only_new=only_new)
+    async def sent(body: Object, is_there: bool, takes_over: bool) -> Object:
+        # What conflicts with our own fields is there, too.
+        only_new = not is_there and takes_over == force
+        asked = request.apply(kind, body, manager=field_manager(), force=takes_over, only_new=only_new)
         return await certain_write.applied(
             client, asked, kind, key, is_done=lambda now: _is_done(now, change.body), word=word
         )

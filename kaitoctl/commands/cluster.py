@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +166,24 @@ _OF_KUBERNETES = (
 )
 """What follows `get` in kubectl, and is no Workspace here."""
 _LISTED_HERE = {"node": "nodes", "nodes": "nodes", "no": "nodes", "event": "events", "events": "events"}
+
+
+async def over_own_fields(send: Callable[[bool], Awaitable[Object]], *, force: bool) -> Object:
+    """The answer to an apply, which takes over what kaitoctl's own patches have written, and only that.
+
+    Args:
+        send: sends it; told whether with force.
+        force: whether it takes everybody's fields over.
+
+    Raises:
+        ApiError: others own fields, or anything else is refused.
+    """
+    try:
+        return await send(force)
+    except ApiError as error:
+        if force or not refusal_hints.is_own_conflict(error, field_manager()):
+            raise
+    return await send(True)
 
 
 async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:

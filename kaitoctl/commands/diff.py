@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from kaitoctl import workspace_controller
 from kaitoctl.commands import files, invocation, option_values
-from kaitoctl.commands.cluster import connected, field_manager, missing_crd, present, workspace_kind
+from kaitoctl.commands.cluster import (
+    connected,
+    field_manager,
+    missing_crd,
+    over_own_fields,
+    present,
+    workspace_kind,
+)
 from kaitoctl.commands.controller_options import ControllerOptions
 from kaitoctl.commands.controller_settings import generation_named, settings_of
 from kaitoctl.commands.kaito_detection import kaito_here
@@ -31,14 +38,13 @@ from kaitoctl.kube.objects import (
     key_of,
     with_type,
 )
-from kaitoctl.kube.refusal_hints import is_own_conflict
 from kaitoctl.reconcile.comparison import Comparison, between, compare
 from kaitoctl.reconcile.planner import plan
 from kaitoctl.screens import markdown, output
 from kaitoctl.screens.layout import Paragraph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.desired import Settings
@@ -174,14 +180,16 @@ async def _answer(
 
 async def _dry_run(client: Client, kind: Kind, written: Object, *, force: bool) -> Object:
     """The Workspace as it would be, with the identity that its children know."""
-    asked = request.apply(kind, written, manager=field_manager(), force=force, dry_run=True)
+
+    def send(force: bool) -> Awaitable[Object]:
+        asked = request.apply(kind, written, manager=field_manager(), force=force, dry_run=True)
+        return client.send(asked)
+
     try:
-        return await client.send(asked)
+        return await over_own_fields(send, force=force)
     except ApiError as error:
         if error.is_unknown_resource:
             raise missing_crd() from error
-        if not force and is_own_conflict(error, field_manager()):
-            return await _dry_run(client, kind, written, force=True)
         if error.reason == "Conflict":
             error.hint = error.hint or "other managers own these fields; --force-conflicts looks beyond that"
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
 from kaitoctl.commands.asked_context import config_maps_named
-from kaitoctl.commands.cluster import explain_refusal, field_manager, present, rights_to_apply, together
+from kaitoctl.commands.cluster import (
+    explain_refusal,
+    field_manager,
+    over_own_fields,
+    present,
+    rights_to_apply,
+    together,
+)
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, InputError
@@ -183,14 +190,12 @@ class _Judge:
 
     async def _tried(self, kind: Kind, body: Object) -> Object:
         """What a server would make of an apply, which takes over what our own patches have written."""
-        manager = field_manager()
-        asked = request.apply(kind, body, manager=manager, force=self._asked.force, dry_run=True)
-        try:
-            return await self._client.send(asked)
-        except ApiError as error:
-            if not refusal_hints.is_own_conflict(error, manager):
-                raise
-        return await self._client.send(request.apply(kind, body, manager=manager, force=True, dry_run=True))
+
+        def send(force: bool) -> Awaitable[Object]:
+            asked = request.apply(kind, body, manager=field_manager(), force=force, dry_run=True)
+            return self._client.send(asked)
+
+        return await over_own_fields(send, force=self._asked.force)
 
     def _kind(self, one: Written) -> Kind | None:
         if one.kind == "ConfigMap":
