@@ -40,11 +40,16 @@ def test_a_node_without_memory_kills_and_is_named(reason: str, words: str, name:
 
 
 @pytest.mark.parametrize(
-    ("limits", "where"),
-    [({"memory": "100Gi"}, "at the memory limit of falcon, 100Gi"), ({}, "all pods of node gpu-1")],
+    ("limits", "where", "is_its_own"),
+    [
+        ({"memory": "64Gi"}, "at the memory limit of falcon, 64Gi", True),
+        ({"memory": "75Gi"}, "at the memory limit of falcon, 75Gi", True),
+        ({"memory": "100Gi"}, "that of falcon, 100Gi, or of another container", False),
+        ({}, "what all pods of node gpu-1 may use together", False),
+    ],
 )
 def test_a_limit_that_a_process_met_is_told_from_the_memory_of_the_node(
-    limits: dict[str, str], where: str
+    limits: dict[str, str], where: str, is_its_own: bool
 ) -> None:
     world, more = ended()
     world["Pod"]["spec"]["containers"][0]["resources"] = {"limits": limits}
@@ -53,6 +58,37 @@ def test_a_limit_that_a_process_met_is_told_from_the_memory_of_the_node(
     assert cause.code == "out-of-memory"
     assert where in cause.message
     assert "ran out" not in cause.message
+    assert ("the event does not say which" in cause.message) is not is_its_own
+
+
+def test_a_server_that_was_asked_to_end_was_not_killed_by_the_kernel() -> None:
+    world, more = ended(143)
+    cause = world.event("SystemOOM", SYSTEM.format(name="chrome"), of="Node").cause(**more)
+    assert cause.code == "container-killed"
+    assert "SIGTERM" in cause.message
+
+
+def test_a_probe_that_killed_is_believed_before_the_kernel_that_killed_something() -> None:
+    world, more = ended()
+    probe = "Container falcon failed liveness probe, will be restarted"
+    world.event("Killing", probe, of="Pod").event("SystemOOM", SYSTEM.format(name="chrome"), of="Node")
+    assert world.cause(**more).code != "out-of-memory"
+    world, more = ended()
+    world.event("Unhealthy", "Liveness probe failed: timeout", of="Pod")
+    world.event("SystemOOM", SYSTEM.format(name="python3"), of="Node")
+    assert world.cause(**more).code == "out-of-memory", "a node without memory lets probes fail, too"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_it"), [("04", "59:50", False), ("54", "59:50", True), ("04", "54:00", True)]
+)
+def test_a_kill_that_was_seen_several_times_is_about_its_first_and_its_last(
+    first: str, last: str, is_it: bool
+) -> None:
+    world, more = ended()
+    seen = {"firstTimestamp": f"2026-11-28T16:{first}:00Z", "lastTimestamp": f"2026-11-28T16:{last}Z"}
+    world.event("SystemOOM", SYSTEM.format(name="python3"), of="Node", count=3, **seen)
+    assert (world.cause(**more).code == "out-of-memory") is is_it
 
 
 def test_the_memory_of_the_node_explains_a_worker_that_died_and_no_other_error() -> None:

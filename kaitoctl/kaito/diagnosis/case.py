@@ -217,14 +217,24 @@ def events_about(case: Case, pod: Object, container: str) -> list[Object]:
     ]
 
 
-def is_around(case: Case, event: Object, moment: object) -> bool:
-    """Whether an event, from its first to its last time, is about a moment; where either is unknown, too."""
+def is_around(case: Case, event: Object, moment: object, *, between: bool = True) -> bool:
+    """Whether an event, from its first to its last time, is about a moment; where either is unknown, too.
+
+    Args:
+        case: with the time that is now.
+        event: that was seen once or several times.
+        moment: in RFC 3339.
+        between: whether it went on between its first and its last time, as a probe that fails does; a kill
+            happens twice, not on end.
+    """
     last = event_time(event)
     if not moment or not last:
         return True
     first = event.get("firstTimestamp") or event.get("eventTime") or last
-    since_s = case.age_s(moment)
-    return case.age_s(last) <= since_s + _AROUND_S and case.age_s(first) >= since_s - _AROUND_S
+    since_s, began_s, ended_s = case.age_s(moment), case.age_s(first), case.age_s(last)
+    if not between:
+        return any(abs(age_s - since_s) <= _AROUND_S for age_s in (began_s, ended_s))
+    return ended_s <= since_s + _AROUND_S and began_s >= since_s - _AROUND_S
 
 
 _AROUND_S = 300.0

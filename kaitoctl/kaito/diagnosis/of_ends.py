@@ -96,6 +96,11 @@ class End:
         return kept or str(self.ended.get("message") or "")
 
     @property
+    def spec(self) -> Object:
+        """What the pod's spec says of it; empty where it does not know the name."""
+        return next((one for one in pod_state.container_specs(self.pod) if one.get("name") == self.name), {})
+
+    @property
     def look(self) -> Command:
         """The command that shows its log."""
         is_last = dig(self.item, "state", "terminated") is not None  # there is no run after it
@@ -153,12 +158,7 @@ def without_shell(
 def _out_of_memory(end: End) -> Cause | None:
     if end.ended.get("reason") != "OOMKilled":
         return None
-    limits = (
-        str(amount)
-        for spec in pod_state.container_specs(end.pod)
-        if spec.get("name") == end.name and (amount := dig(spec, "resources", "limits", "memory"))
-    )
-    limit = next(limits, "")
+    limit = dig(end.spec, "resources", "limits", "memory")
     most = f"its limit of {limit}" if limit else "the node has"
     message, hint = f"{end.name} used more main memory than {most}", "take a node with more memory"
     return end.blamed("out-of-memory", message, hint=f"{hint}, or raise the limit")
@@ -180,9 +180,10 @@ def _by_its_node(end: End) -> Cause | None:
         return None
     from kaitoctl.kaito.diagnosis import of_node_events  # most nodes stay as they are
 
-    around = [one for one in told if is_around(end.case, one, end.ended.get("finishedAt"))]
-    found = of_node_events.why_killed(end.pod, end.name, node, around, is_killed=is_killed)
-    if found is None or (found.code == "container-killed" and _probe_events(end)):
+    around = [one for one in told if is_around(end.case, one, end.ended.get("finishedAt"), between=False)]
+    by_kernel = _worker_died(end) or (end.exit_code != _SIGTERM and not _probe_kills(end))
+    by_signal = is_killed and not _probe_events(end)
+    if (found := of_node_events.why_killed(end.name, end.spec, node, around, by_kernel, by_signal)) is None:
         return None
     evidence = [*end.evidence[:1], *found.evidence, *end.lines()]
     return blame(found.code, end.about, found.message, evidence, hint=found.hint, command=found.command)
@@ -417,10 +418,9 @@ _PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "failureThreshold": 3}
 
 def _startup_s(end: End) -> float:
     """How long the container may take until its probes kill it; 0 when it has none that kill."""
-    spec = next((item for item in pod_state.container_specs(end.pod) if item.get("name") == end.name), {})
     total = 0.0
     for kind in ("startupProbe", "livenessProbe"):
-        if probe := spec.get(kind):
+        if probe := end.spec.get(kind):
             delay, period, tries = (int(probe.get(key) or default) for key, default in _PROBE.items())
             total += delay + period * tries
     return total

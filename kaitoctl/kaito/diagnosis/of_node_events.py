@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito.diagnosis.case import event_words
 from kaitoctl.kaito.diagnosis.reasons import code_of
-from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, dig, quantity
 
 _VICTIM = re.compile(
     r"victim process: (?P<called>.{1,60}?), pid: \d|Killed process \d{1,9},? \((?P<name>[^)]{1,60})\)"
@@ -45,25 +45,26 @@ class Killed(NamedTuple):
 
 
 def why_killed(
-    pod: Object, name: str, node: Object, events: Sequence[Object], *, is_killed: bool
+    name: str, spec: Object, node: Object, events: Sequence[Object], by_kernel: bool, by_signal: bool
 ) -> Killed | None:
     """What befell the node around the moment at which a container ended; None where no event tells.
 
     Args:
-        pod: whose container it is.
         name: of the container.
+        spec: of the container.
         node: that it ran on.
         events: about the node and that moment, the newest first.
-        is_killed: whether the container itself was killed, not only a process of it.
+        by_kernel: whether the kernel may have killed it, or a process of it: it sends SIGKILL alone.
+        by_signal: whether the container itself was killed, by whichever signal.
     """
     where = str(node["metadata"]["name"])
     look = Command("kubectl describe node", where)
     killing = next(_of_code(events, "out-of-memory"), None)
-    if killing is not None:
-        message, hint = _of_memory(pod, name, where, killing)
+    if killing is not None and by_kernel:
+        message, hint = _of_memory(name, spec, where, killing)
         return Killed("out-of-memory", message, [event_words(killing)], hint, look)
     restart = next(_of_code(events, "container-killed"), None)
-    if restart is None or not is_killed:
+    if restart is None or not by_signal:
         return None
     message = _RESTARTS[str(restart.get("reason"))].format(node=where, name=name)
     hint = "the container starts again by itself; if it comes again, check why that node does not stay up"
@@ -98,7 +99,7 @@ def _of_code(events: Iterable[Object], code: str) -> Iterator[Object]:
     return (event for event in events if code_of("node-event", str(event.get("reason"))) == code)
 
 
-def _of_memory(pod: Object, name: str, node: str, event: Object) -> tuple[str, str]:
+def _of_memory(name: str, spec: Object, node: str, event: Object) -> tuple[str, str]:
     """Whose memory came to its end, and what to do."""
     words = event_words(event)[1]
     found = _VICTIM.search(words)
@@ -112,14 +113,19 @@ def _of_memory(pod: Object, name: str, node: str, event: Object) -> tuple[str, s
             "take a node with more memory; or let the pod template request what the server needs, so that "
             "no more pods are placed beside it than there is memory for",
         )
-    specs = [item for item in pod_state.container_specs(pod) if item.get("name") == name]
-    limit = next((str(dig(item, "resources", "limits", "memory") or "") for item in specs), "")
-    if limit:
+    limit = str(dig(spec, "resources", "limits", "memory") or "")
+    if limit and kib * 1024 >= _NEAR * quantity(limit):
         return (
             f"{killed} at the memory limit of {name}, {limit}",
             "raise the limit, or take a node with more memory",
         )
+    whose = f"that of {name}, {limit}, or of another container" if limit else "that of a container"
     return (
-        f"{killed} at the limit of what all pods of node {node} may use together",
-        "take a node with more memory, or end other pods there",
+        f"{killed} at a memory limit, {whose}, or what all pods of node {node} may use together: the event "
+        "does not say which",
+        "see whether the memory that the server uses comes near to a limit; then raise it, take a node with "
+        "more memory, or end other pods there",
     )
+
+
+_NEAR = Decimal("0.8")  # what one process uses of a limit that is met because of it
