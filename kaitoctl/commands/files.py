@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+_KUSTOMIZATIONS = (
+    "kustomization.yaml",
+    "kustomization.yml",
+    "Kustomization",
+)  # the names that kustomize reads
 MAX_BYTES = 40_000_000  # the ten million characters that `load_yaml` reads
 
 
@@ -203,10 +208,12 @@ def _within(name: str, *, option: str, recursive: bool) -> Iterator[str]:
     everything = _below(path)
     inside = everything if recursive else [file for file in everything if file.parent == path]
     where = f"{option} {name}".lstrip()
-    if any(file.stem == "kustomization" for file in inside):
-        output.warning(
-            f"{where}: the folder is a kustomization, and its files are read as they are: -k builds it"
-        )
+    for folder in sorted({path, *(file.parent for file in inside)}):
+        if any((folder / named).is_file() for named in _KUSTOMIZATIONS):
+            which = "the folder" if folder == path else str(folder)
+            output.warning(
+                f"{where}: {which} is a kustomization, and its files are read as they are: -k builds it"
+            )
     if left_out := len(everything) - len(inside):
         what = "1 manifest" if left_out == 1 else f"{left_out} manifests"
         words = f"{where}: {what} in the folders below it left out; -R reads them, too"

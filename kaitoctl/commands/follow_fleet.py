@@ -27,6 +27,7 @@ LOOK_AGAIN_S = 2.0
 _TIMEOUT_S = 7200.0
 
 Answer = TypeVar("Answer")
+Told = TypeVar("Told")
 
 
 def is_ready(fleet: Fleet) -> bool:
@@ -68,7 +69,7 @@ async def until_ready(
         try:
             async with asyncio.timeout(limit_s):
                 while True:
-                    fleet = await patiently(key, lambda: present(client, key, catalog))
+                    fleet = await patiently(client, key, lambda: present(client, key, catalog))
                     words = line(fleet)
                     shown(fleet)
                     if is_done(fleet) and not fleet.refusal:
@@ -83,8 +84,10 @@ async def until_ready(
     return fleet
 
 
-async def patiently(key: ObjectKey, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+async def patiently(client: Client, key: ObjectKey, ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """What `ask` returns about a set that is followed; whatever may pass is said, and waited out.
+
+    That a replica has gone passes, too: its set is asked for another.
 
     Assumes: `ask` may be repeated, and somebody bounds the time.
 
@@ -92,14 +95,20 @@ async def patiently(key: ObjectKey, ask: Callable[[], Awaitable[Answer]]) -> Ans
         ApiError: the cluster refuses.
         NegativeAnswer: the set has been deleted.
     """
-    try:
-        return await until_answered(
-            ask, doing=f"InferenceSet {key}", is_final=lambda error: not may_pass(error)
-        )
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        raise NegativeAnswer(f"InferenceSet {key} has been deleted") from error
+
+    async def patient(asking: Callable[[], Awaitable[Told]]) -> Told:
+        doing = f"InferenceSet {key}"
+        return await until_answered(asking, doing=doing, is_final=lambda error: not may_pass(error))
+
+    while True:
+        try:
+            return await patient(ask)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            if await patient(lambda: fleet_at(client, key)) is None:
+                raise NegativeAnswer(f"InferenceSet {key} has been deleted") from error
+        await asyncio.sleep(LOOK_AGAIN_S)
 
 
 @asynccontextmanager

@@ -276,7 +276,7 @@ async def _walk(
         ):
             while True:
                 fleet, decision = await follow_fleet.patiently(
-                    key, lambda: _step(client, target, walk, how.catalog, prompts, show)
+                    client, key, lambda: _step(client, target, walk, how.catalog, prompts, show)
                 )
                 words = follow_fleet.line(fleet)
                 if decision is not None:

@@ -55,11 +55,13 @@ class Remark:
         path: the field.
         message: what becomes of it.
         commands: what does the same, as command lines.
+        is_refusal: whether the release refuses what stands there, as its validation says, too.
     """
 
     path: str
     message: str
     commands: tuple[str, ...] = ()
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +157,19 @@ class _Reader:
             yield from self._of_the_version(made)
         if not self._is_new and dig(made, "inference", "preset"):
             if not self._is_named:
-                yield Remark(
-                    "apiVersion", "the webhooks of KAITO v0.11 and v0.12 crash on presets in v1alpha1"
-                )
+                crash = "the webhooks of KAITO v0.11 and v0.12 crash on presets in v1alpha1"
+                yield Remark("apiVersion", crash, is_refusal=True)
             elif self._release.alpha_presets == "crash":
-                yield Remark("apiVersion", f"the webhook of {self._kaito} crashes on presets in v1alpha1")
+                crash = f"the webhook of {self._kaito} crashes on presets in v1alpha1"
+                yield Remark("apiVersion", crash, is_refusal=True)
         yield from self._to_v1beta1(made) if self._is_new else self._to_v1alpha1(made)
 
     def _of_the_version(self, made: Object) -> Iterator[Remark]:
         version = f"{api.GROUP}/{self._to}"
         if version not in self._release.versions:
             served = " and ".join(self._release.versions)
-            yield Remark("apiVersion", f"{self._kaito} does not serve {version}; it serves {served}")
+            words = f"{self._kaito} does not serve {version}; it serves {served}"
+            yield Remark("apiVersion", words, is_refusal=True)
         for path in self._release.unknown_fields:
             for use in ("inference", "tuning") if path.startswith("presetOptions") else ("",):
                 full = f"{use}.preset.{path}" if use else path
@@ -209,7 +212,7 @@ class _Reader:
         for index, adapter in enumerate(adapters if isinstance(adapters, list) else ()):
             if isinstance(adapter, dict) and adapter.get("strength") is not None:
                 where = f"inference.adapters[{index}].strength"
-                yield Remark(where, f"{self._kaito} refuses it on vLLM; {fix}")
+                yield Remark(where, f"{self._kaito} refuses it on vLLM; {fix}", is_refusal=True)
 
     def _nodes_by_label(self, resource: dict[str, Any]) -> Iterator[Remark]:
         preferred = resource.pop("preferredNodes", None)
@@ -246,13 +249,13 @@ class _Reader:
         machine = self._known.instance_type(named) if isinstance(named, str) else None
         if machine is not None and gpu_type(self._release, machine.name, machine.cloud, self._known) is None:
             listed = self._listing("skus")
-            yield Remark("resource.instanceType", f"{self._kaito} does not know {machine.name}", listed)
+            words = f"{self._kaito} does not know {machine.name}"
+            yield Remark("resource.instanceType", words, listed, is_refusal=True)
 
     def _name(self, where: str, name: Any) -> Iterator[Remark]:
         if isinstance(name, str) and not is_preset_name(self._release, name, self._known):
-            yield Remark(
-                f"{where}.name", f"{self._kaito} has no preset {name[:80]!r}", self._listing("models")
-            )
+            words = f"{self._kaito} has no preset {name[:80]!r}"
+            yield Remark(f"{where}.name", words, self._listing("models"), is_refusal=True)
 
     def _preset(self, where: str, preset: dict[str, Any]) -> Iterator[Remark]:
         yield from self._name(where, preset.get("name"))

@@ -43,14 +43,15 @@ def lines(
 def _details(one: Effect) -> Iterator[str]:
     if one.source != "cluster":
         yield f"in {one.source}"
-    refused = {line.partition(": ")[0] for line in one.problems}
+    # What conversion finds refused is mostly the same fact once more: its commands are what to do about it.
+    of_refusals = {remark.path: remark.commands for remark in one.remarks if remark.is_refusal}
+    refused = set()
     for line in one.problems:
         yield f"refused: {line}"
-        # What conversion finds there is the same fact once more; its commands are what to do about it.
-        commands = (remark.commands for remark in one.remarks if line.startswith(f"{remark.path}: "))
-        yield from (f"    {command}" for several in commands for command in several)
+        refused.add(path := line.partition(": ")[0])
+        yield from (f"    {command}" for command in of_refusals.pop(path, ()))
     for remark in one.remarks:
-        if remark.path not in refused:
+        if not (remark.is_refusal and remark.path in refused):
             yield f"{remark.path}: {remark.message}"
             yield from (f"    {command}" for command in remark.commands)
     if one.outage.pods:

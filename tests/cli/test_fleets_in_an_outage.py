@@ -19,13 +19,16 @@ from like_kaito import SET, LikeKaito
 from outages import Way, way_to
 
 from kaitoctl import workspace_controller
-from kaitoctl.commands import delete, rollout, rollout_fleet, smoke_test, status
+from kaitoctl.commands import delete, follow_fleet, rollout, rollout_fleet, smoke_test, status
+from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.option_values import NOT_SAID, Manifests, Which
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, NegativeAnswer, Unreachable
+from kaitoctl.kaito.api import WORKSPACE
+from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.objects import is_being_deleted
+from kaitoctl.kube.objects import ObjectKey, is_being_deleted
 
 KEY = ("default", "phis")
 AWAY_S = 9.0
@@ -255,3 +258,30 @@ def test_a_walk_says_that_a_replica_is_deleted_once_it_is(tmp_path: Path) -> Non
         assert await with_adapter(client) == 0
 
     with_rule(tmp_path, Rule("DELETE", "workspaces", refuse(403, "Forbidden"), times=99), story)
+
+
+def test_a_replica_that_goes_while_its_set_is_followed_is_not_the_set(tmp_path: Path) -> None:
+    """Whoever looks closely at a replica may be late: its set is there, and another look is taken."""
+
+    async def story(client: Client, _target: Target, _way: Way) -> None:
+        key, looked = ObjectKey(*KEY), 0
+
+        async def ask() -> str:
+            nonlocal looked
+            looked += 1
+            if looked == 1:
+                await client.send(request.get(WORKSPACE, "default", "phis-gone"))
+            return (await follow_fleet.present(client, key, SHIPPED)).key.name
+
+        assert await follow_fleet.patiently(client, key, ask) == "phis"
+        looked = 0
+        await client.send(request.delete(SET, *KEY))
+
+        async def gone() -> bool:
+            return await fleet_at(client, key) is None
+
+        await until(gone)
+        with pytest.raises(NegativeAnswer, match="InferenceSet default/phis has been deleted"):
+            await follow_fleet.patiently(client, key, ask)
+
+    over_a_way(tmp_path, story)

@@ -175,6 +175,21 @@ def test_a_folder_that_is_a_kustomization_is_built_by_another_option(offline: Sh
     assert "the folder is a kustomization, and its files are read as they are: -k builds it" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["kustomization.yaml", "kustomization.yml", "Kustomization"])
+def test_the_folder_that_is_a_kustomization_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / name).write_text("{}")
+    for file in (tmp_path / "b.yaml", tmp_path / "base" / "a.yaml"):
+        file.write_text("{}")
+    assert "b.yaml" in paths(Manifests(filename=[str(tmp_path)], recursive=True))
+    told = "".join(capsys.readouterr().err.split())
+    assert f"{tmp_path}/baseisakustomization" in told.replace("warning:", "")
+    assert paths(Manifests(filename=[str(tmp_path)])) == ["b.yaml"]
+    assert "kustomization" not in capsys.readouterr().err
+
+
 def test_folders_below_a_folder_are_read_when_that_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

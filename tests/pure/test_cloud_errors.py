@@ -77,6 +77,16 @@ def test_where_the_body_is_missing_or_cut_what_is_left_is_shown() -> None:
             'autorest/azure: Service error. Status=409 Code="OperationNotAllowed" Message="of \\"x\\""',
             'OperationNotAllowed: of "x"',
         ),
+        (
+            "agent pool ws1: compute.VirtualMachinesClient#CreateOrUpdate: Failure sending request: "
+            'StatusCode=409 -- Original Error: Code="SkuNotAvailable" Message="not here"',
+            "agent pool ws1: SkuNotAvailable: not here",
+        ),
+        (
+            "creating machine,\nautorest/azure: Service returned an error. Status=<nil> "
+            'Code="ZonalAllocationFailed" Message="zone 1" Details=[{"code":"x"}]',
+            "creating machine,\nZonalAllocationFailed: zone 1",
+        ),
         ("googleapi: Error 403: Quota exceeded., quotaExceeded", "Quota exceeded., quotaExceeded"),
         ('NodeClass "default" is not ready', 'NodeClass "default" is not ready'),
         ("", ""),

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from kaitoctl.advice import text
 from kaitoctl.kaito import catalog, upgrade, validation
+from kaitoctl.screens import upgrade_screen
 
 A100, V100 = "Standard_NC24ads_A100_v4", "Standard_NC12s_v3"
 TRANSFORMERS = {"kaito.sh/runtime": "transformers"}
@@ -78,6 +80,19 @@ def test_what_is_lost_is_named_with_the_command_that_replaces_it() -> None:
     assert any("strength" in line for line in found.problems)
     kept = effect(workspace(adapters=adapters, annotations=TRANSFORMERS))
     assert not any("strength" in line for line in kept.problems)
+
+
+def test_what_a_plan_says_of_a_refused_field_beside_the_refusal_stays() -> None:
+    without_type = {**workspace(), "resource": {"labelSelector": {"matchLabels": {"apps": "w"}}}}
+    found = effect(without_type, "v0.4")
+    assert [remark.is_refusal for remark in found.remarks if remark.path == "resource.instanceType"] == [
+        False,
+        True,
+    ]
+    said = list(map(text, upgrade_screen.lines([found], "v0.4", "v0.12", where=(), are_files=False)))
+    assert sum("Standard_NC12s_v3" in line for line in said) == 2, "the refusal, and that it is written out"
+    assert sum("kaitoctl skus" in line for line in said) == 1
+    assert any("is written out" in line for line in said)
 
 
 def test_clients_of_chat_are_warned_where_the_server_changes() -> None:

@@ -167,6 +167,15 @@ def test_a_pod_without_the_workspaces_label_is_seen_by_its_endpoint() -> None:
     assert text(cause.command) == "kubectl set selector service falcon -n default kaito.sh/workspace=falcon"
 
 
+def test_an_endpoint_that_no_selector_explains_leads_to_the_slices() -> None:
+    world = slices(serving_world(), POD, "web-1")
+    world["Service"]["spec"]["selector"] = {}
+    world["Deployment"]["spec"]["selector"] = {}
+    (cause,) = noted(world, "foreign-endpoints")
+    look = "kubectl get endpointslices -n default -l kubernetes.io/service-name=falcon -o yaml"
+    assert text(cause.command) == look
+
+
 def test_its_own_pods_are_nobody_elses() -> None:
     assert not noted(slices(serving_world(), POD), "foreign-endpoints")
     labels = {"kaito.sh/workspace": "falcon", "pod-template-hash": "5b8f"}

@@ -30,9 +30,12 @@ _SEE_INSIDE = re.compile(
     r"(?i)see (?:the )?(?:inner|details)|inner ?errors? for|for more details|check the details"
 )
 
-# `autorest/azure: Service returned an error. Status=409 Code="X" Message="Y"`
+# `compute.VirtualMachinesClient#CreateOrUpdate: Failure sending request: StatusCode=409 -- Original Error:
+# autorest/azure: Service returned an error. Status=409 Code="X" Message="Y"`, of which much may be missing
 _OLD_AZURE = re.compile(
-    r"[^\n]{0,400}?\bCode=\"(?P<code>[\w.]{1,120})\"\s+Message=\"(?P<said>(?:[^\"\\]|\\.){0,4000})\"?.*",
+    r"(?:\b[\w.]{1,80}#\w{1,60}: [\w ]{1,60}: StatusCode=\d{1,5} -- Original Error: )?"
+    r"(?:\bautorest/azure: )?(?:Service [\w ]{0,40}\. )?(?:Status=\S{1,12} )?"
+    r"\bCode=\"(?P<code>[\w.]{1,120})\"\s+Message=\"(?P<said>(?:[^\"\\]|\\.){0,4000})\"?.*",
     re.DOTALL,
 )
 # `creating instance, insufficient capacity, with fleet error(s), CODE: sentence; CODE: sentence`
@@ -60,8 +63,8 @@ def plain(words: str) -> str:
     words = words.replace("\\n", "\n") if "RESPONSE " in words else words
     if found := _AZURE.search(words):
         words = words[: found.start()] + _of_azure(found[0])
-    elif found := _OLD_AZURE.fullmatch(words):
-        words = f"{found['code']}: {_unescaped(found['said'])}"
+    elif found := _OLD_AZURE.search(words):
+        words = f"{words[: found.start()]}{found['code']}: {_unescaped(found['said'])}"
     for wrapping in (_FLEET, _SMITHY, _GOOGLE, _OF_REQUEST):
         words = wrapping.sub("", words)
     return words.strip()

@@ -149,7 +149,9 @@ def _apart(case: Case, name: str, label: str, labels: Object) -> tuple[str, Advi
             Command("kubectl set selector service", case.name, *case.in_namespace, pairs),
         )
     if not label:
-        return "check who writes the endpoints of the Service", Command("kaitoctl status", case.name)
+        slices = ("-l", f"kubernetes.io/service-name={case.name}", "-o", "yaml")
+        writer = Command("kubectl get endpointslices", *case.in_namespace, *slices)
+        return "check who writes the endpoints of the Service", writer
     return (
         "take the label from that pod, or ask its owner to: it then gets no prompts and runs on",
         Command("kubectl label pod", name, *case.in_namespace, f"{label}-"),
