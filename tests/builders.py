@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from kaitoctl.kube.objects import Object
@@ -85,3 +86,39 @@ def pod(
         "spec": spec,
         "status": {"phase": "Running"},
     }
+
+
+def slices_of(service: Object | None, pods: Iterable[Object]) -> tuple[Object, ...]:
+    """The EndpointSlice that Kubernetes keeps of a Service with a selector, while no pod is ready too."""
+    spec = (service or {}).get("spec") or {}
+    selector = spec.get("selector") or {}
+    if service is None or not selector or spec.get("type") == "ExternalName":
+        return ()
+    behind = [pod for pod in pods if selector.items() <= (pod["metadata"].get("labels") or {}).items()]
+    behind = [pod for pod in behind if pod["status"].get("phase") not in ("Failed", "Succeeded")]
+    numbers = [{"port": _on_pods(port, behind)} for port in spec.get("ports") or ()]
+    name = service["metadata"]["name"]
+    return (
+        {
+            "kind": "EndpointSlice",
+            "metadata": {"name": f"{name}-x", "labels": {"kubernetes.io/service-name": name}},
+            "ports": [port for port in numbers if port["port"]] if behind else None,
+            "endpoints": [_endpoint(pod) for pod in behind],
+        },
+    )
+
+
+def _endpoint(pod: Object) -> Object:
+    said = {item["type"]: item["status"] for item in pod["status"].get("conditions") or ()}
+    ready = said.get("Ready") == "True" and not pod["metadata"].get("deletionTimestamp")
+    reference = {"kind": "Pod", "name": pod["metadata"]["name"]}
+    return {"addresses": ["10.1.2.3"], "conditions": {"ready": ready}, "targetRef": reference}
+
+
+def _on_pods(port: Object, pods: list[Object]) -> int | None:
+    """Where a port of a Service leads on its pods; a name that no container has, nowhere."""
+    target = port.get("targetPort") or port["port"]
+    if str(target).isdigit():
+        return int(target)
+    offered = [one for pod in pods for item in pod["spec"]["containers"] for one in item.get("ports") or ()]
+    return next((int(one["containerPort"]) for one in offered if one.get("name") == target), None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from builders import slices_of
 
 from kaitoctl.kaito.diagnosis import Diagnosis, diagnose
 from kaitoctl.kaito.diagnosis.cause import Cause
@@ -65,12 +66,15 @@ class World:
         return self
 
     def seen(self, **more: Any) -> Snapshot:
+        """What is there, with the EndpointSlice that Kubernetes writes unless one is given."""
         parts: dict[str, list[Object]] = {}
         for item in self.objects:
             if item["kind"] in _PARTS:
                 parts.setdefault(_PARTS[item["kind"]], []).append(item)
         found: dict[str, Any] = {key: tuple(value) for key, value in parts.items()}
-        return Snapshot(self["Workspace"], **found, **more)
+        main = next(iter(parts.get("services", ())), None)
+        found.setdefault("slices", slices_of(main, parts.get("pods", ())))
+        return Snapshot(self["Workspace"], **{**found, **more})
 
     def diagnosis(self, **more: Any) -> Diagnosis:
         return diagnose(self.seen(**more), NOW)

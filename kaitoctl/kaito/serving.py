@@ -67,8 +67,12 @@ def serving(seen: Snapshot) -> Serving:
     if service is None:
         if dig(seen.workspace, "inference", "template") is not None:
             return Serving(_names(ready))  # KAITO gives a custom pod no Service, ours none without ports
-        return Serving(gap="missing", words=f"Service {_name(seen)} is missing")
+        return _no_service(seen)
     return _behind(seen, service, ready)
+
+
+def _no_service(seen: Snapshot) -> Serving:
+    return Serving(gap="missing", words=f"Service {_name(seen)} is missing")
 
 
 def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
@@ -76,7 +80,8 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
     if spec.get("type") == "ExternalName":
         words = f"Service {name} is of type ExternalName and leads to {spec.get('externalName')}"
         return Serving(gap="type", words=words)
-    slices = [] if "endpointslices" in seen.unseen else list(seen.slices)
+    sees_slices = "endpointslices" not in seen.unseen
+    slices = list(seen.slices) if sees_slices else []
     selector = spec.get("selector") or {}
     if selector:
         chosen = [pod for pod in ready if selector.items() <= labels_of(pod).items()]
@@ -97,12 +102,24 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
             f"{target_port(port, open_[0])}"
         )
         return Serving(gap="type", words=words)
-    reached = (
-        [pod for pod in open_ if any(_leads_to(item, pod, port) for item in slices)] if slices else open_
+    if not sees_slices:
+        return Serving(_names(open_))
+    reached = [pod for pod in open_ if any(_leads_to(item, pod, port) for item in slices)]
+    return Serving(_names(reached)) if reached else _no_endpoints(seen)
+
+
+def _no_endpoints(seen: Snapshot) -> Serving:
+    """Nobody is reached, though pods are ready.
+
+    Kubernetes gives a Service with a selector an EndpointSlice even while no pod is behind it: without any,
+    nobody writes them.
+    Source: Kubernetes v1.37.2, staging/src/k8s.io/endpointslice/reconciler.go (placeholder slice).
+    """
+    if seen.slices:
+        return Serving(gap="endpoints", words=f"no endpoint of Service {_name(seen)} is a ready pod")
+    return Serving(
+        gap="endpoints", words=f"Service {_name(seen)} has no EndpointSlice, so it leads to no pod"
     )
-    if not reached:
-        return Serving(gap="endpoints", words=f"no endpoint of Service {name} is a ready pod")
-    return Serving(_names(reached))
 
 
 def ready_pods(seen: Snapshot) -> list[Object]:
@@ -247,20 +264,25 @@ def _is_in(item: Object, pod: Object) -> bool:
 
 
 def _of_addresses(seen: Snapshot) -> Serving:
-    """Without the right to see pods: what the EndpointSlices say, or at last the workloads."""
-    if seen.slices and "endpointslices" not in seen.unseen:
-        found = [
-            str(address)
-            for item in seen.slices
-            for endpoint in item.get("endpoints") or ()
-            if item.get("ports", True) and dig(endpoint, "conditions", "ready") is not False
-            for address in endpoint.get("addresses") or ()
-        ]
-        if found:
-            return Serving(tuple(found))
-        return Serving(gap="endpoints", words=f"no endpoint of Service {_name(seen)} is a ready pod")
+    """Without the right to see pods: what the EndpointSlices say, or else the workloads."""
+    is_told = "endpointslices" not in seen.unseen
+    found = [
+        str(address)
+        for item in seen.slices
+        for endpoint in item.get("endpoints") or ()
+        if item.get("ports", True) and dig(endpoint, "conditions", "ready") is not False
+        for address in endpoint.get("addresses") or ()
+    ]
+    if found and is_told:
+        return Serving(tuple(found))
     ready = sum(int(dig(item, "status", "readyReplicas") or 0) for item in seen.workloads)
-    return Serving((f"{ready} ready",)) if ready else Serving(gap="pods", words="none of its pods is ready")
+    if not ready and not (is_told and seen.slices):
+        return Serving(gap="pods", words="none of its pods is ready")
+    has_service = "services" in seen.unseen or main_service(seen) is not None
+    if is_told and has_service:
+        return _no_endpoints(seen)
+    is_custom = dig(seen.workspace, "inference", "template") is not None
+    return Serving((f"{ready} ready",)) if has_service or is_custom else _no_service(seen)
 
 
 def lost_words(seen: Snapshot) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import adapter, node, workspace
+from builders import adapter, node, slices_of, workspace
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -396,7 +396,9 @@ def test_a_ready_workspace_has_only_notes() -> None:
     pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
     gone = a_pod(name="falcon-old")
     gone["status"] = {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
-    found = diagnose(Snapshot(said, (workload(ready=1),), (pod, gone), services=(service(),)), NOW)
+    pods, main = (pod, gone), service()
+    seen = Snapshot(said, (workload(ready=1),), pods, services=(main,), slices=slices_of(main, pods))
+    found = diagnose(seen, NOW)
     assert found.is_ready
     assert found.cause is None
     assert [(cause.code, cause.weight) for cause in found.causes] == [("pod-evicted", "note")]

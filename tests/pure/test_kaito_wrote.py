@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from builders import slices_of
 from kaito_wrote import LOST_UPDATE, NO_RESULT, NO_SIZE, PEAK, model, objects_of, status
 from trouble import NOW
 
@@ -85,9 +86,11 @@ def written(state: str, /, adapters: int = 0, inits: tuple[str, ...] = (), **how
         }
         for number in range(count)
     )
-    return Snapshot(
-        workspace, (server,) if state else (), pods, services=tuple(services) if state else (), nodes=nodes
-    )
+    if not state:
+        return Snapshot(workspace, nodes=nodes)
+    main = next(item for item in services if item["metadata"]["name"] == "big")
+    slices = slices_of(main, pods)
+    return Snapshot(workspace, (server,), pods, services=tuple(services), slices=slices, nodes=nodes)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders import workspace
+from builders import slices_of, workspace
 
 from kaitoctl.kaito.rollout import Phase, Progress, progress, standing
 from kaitoctl.kaito.snapshot import Snapshot as SnapshotOf
@@ -27,7 +27,8 @@ SERVICE: Object = {
 
 
 def Snapshot(*parts: Any, **more: Any) -> SnapshotOf:  # noqa: N802 - as the class, with the Workspace's Service
-    return SnapshotOf(*parts, **{"services": (SERVICE,), **more})
+    pods = parts[2] if len(parts) > 2 else ()
+    return SnapshotOf(*parts, **{"services": (SERVICE,), "slices": slices_of(SERVICE, pods), **more})
 
 
 def serving(generation: int = 1, **changes: Any) -> Object:

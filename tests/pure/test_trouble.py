@@ -10,6 +10,7 @@ import pytest
 from trouble import NOW, World
 
 from kaitoctl.advice import text
+from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.diagnosis.scheduler_messages import ruled_out
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import serving
@@ -198,8 +199,31 @@ def test_what_may_not_be_seen_is_not_missed() -> None:
     assert serving(blind.seen(unseen={"pods": "forbidden"})).pods == ("10.1.2.3",)
     blind = slice_for(serving_world(), ready=False).without("Pod")
     assert serving(blind.seen(unseen={"pods": "forbidden"})).gap == "endpoints"
-    blind = serving_world().without("Pod")
-    assert serving(blind.seen(unseen={"pods": "forbidden"})).is_any, "the Deployment counts a ready replica"
+    counted = serving_world().without("Pod")
+    unlisted = counted.seen(unseen={"pods": "forbidden", "endpointslices": "forbidden"})
+    assert serving(unlisted).is_any, "the Deployment counts a ready replica"
+
+
+@pytest.mark.parametrize("unseen", [{}, {"pods": "forbidden"}, {"nodes": "forbidden", "events": "forbidden"}])
+def test_ready_pods_behind_a_service_of_which_no_endpoint_slice_is_written_serve_nobody(unseen: Any) -> None:
+    seen = serving_world().seen(slices=(), unseen=unseen)
+    assert serving(seen).gap == "endpoints"
+    found = diagnose(seen, NOW)
+    assert (found.is_ready, found.progress.down) == (False, True)
+    assert found.cause is not None
+    assert (found.cause.code, found.cause.weight) == ("no-endpoints", "fault")
+    assert found.cause.message == "Service falcon has no EndpointSlice, so it leads to no pod"
+
+
+def test_endpoint_slices_that_may_not_be_listed_are_not_missed() -> None:
+    seen = serving_world().seen(slices=(), unseen={"endpointslices": "forbidden"})
+    assert serving(seen).pods == ("falcon-5b8f-abcde",)
+    assert diagnose(seen, NOW).is_ready
+
+
+def test_a_missing_service_is_missed_where_pods_may_not_be_seen_too() -> None:
+    blind = serving_world().without("Pod", "Service").seen(unseen={"pods": "forbidden"})
+    assert serving(blind).gap == "missing"
 
 
 def test_the_advice_for_a_service_leads_it_back() -> None:
