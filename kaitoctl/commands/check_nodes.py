@@ -160,6 +160,9 @@ def _answer(workspace: Object, verdict: Verdict, check: NodeCheck, flags: Cluste
         output.show(node_table.report(verdict, title, flags, nodes=in_order, wide=wide, drawn=drawn))
     if not verdict.enough and (advice := _of_roles(workspace)):
         output.warning("the selector has two labels that a MultiRoleInference adds", hint=text(advice, flags))
+    if verdict.unsized and not verdict.refusal:
+        why = f"how many nodes it takes is not known: {verdict.why_unsized}"
+        output.warning(why, hint=text(verdict.how_to_size, flags))
     if check.strict and verdict.enough and (warned := verdict.warned):
         output.failure(f"{warned} warning{'s' if warned > 1 else ''} (--strict)")
     return ExitCode.DONE if verdict.suffices(strict=check.strict) else ExitCode.NEGATIVE
@@ -188,7 +191,7 @@ def _title(workspace: Object, verdict: Verdict) -> str:
         parts.append(f"tuning of {preset}")
     is_estimated = verdict.required != node_check.required_nodes(workspace)
     by_size = " (by the size of the model)" if is_estimated else ""
-    parts.append(f"{verdict.required} x {verdict.instance_type or 'your own nodes'}{by_size}")
+    parts.append(f"{verdict.required_words} x {verdict.instance_type or 'your own nodes'}{by_size}")
     rules = verdict.rules
     by = "kaitoctl's controller" if rules.target == "kaitoctl" else f"KAITO {rules.target}"
     parts.append(f"as {by} would choose" + (f" ({rules.provisioner})" if rules.is_modern else ""))

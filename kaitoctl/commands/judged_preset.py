@@ -1,8 +1,4 @@
-"""Whether the judged release serves the preset at all, and whether it can be known how many nodes that takes.
-
-The rules are those of `validate`: a preset that a release lacks is refused by it, whatever nodes there are;
-of a Hugging Face model that the catalog does not have, KAITO asks the hub for the size.
-"""
+"""Whether the judged release serves the preset at all, by the rules of `validate`."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaitoctl.kaito import validation
+from kaitoctl.kaito.validation import OWN
 from kaitoctl.kube.objects import dig
 
 if TYPE_CHECKING:
@@ -18,17 +15,19 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _PRESETS = ("inference.preset.name", "tuning.preset.name")
-_NOT_SERVED, _CRASHES, _NOT_SIZED = "KW142", "KW165", "KW149"
+_NOT_SERVED, _CRASHES = "KW142", "KW165"
 
 
 def with_its_preset(workspace: Object, verdict: Verdict, setting: Setting) -> Verdict:
     """The verdict, with what keeps the release from serving the preset.
 
     Args:
-        workspace: the one that is judged; one that runs has been admitted, and its nodes were counted.
+        workspace: the one that is judged; one that runs has been admitted.
         verdict: of its nodes.
         setting: the release that is judged.
     """
+    if verdict.unsized and verdict.rules.target == OWN:
+        return verdict  # the controller may have a catalog of its own
     if dig(workspace, "metadata", "uid") or not any(dig(workspace, *path.split(".")) for path in _PRESETS):
         return verdict
     found = {
@@ -37,4 +36,4 @@ def with_its_preset(workspace: Object, verdict: Verdict, setting: Setting) -> Ve
         if problem.path in _PRESETS
     }
     refusal = verdict.refusal or found.get(_NOT_SERVED) or found.get(_CRASHES, "")
-    return replace(verdict, refusal=refusal, unsized="" if refusal else found.get(_NOT_SIZED, ""))
+    return replace(verdict, refusal=refusal)

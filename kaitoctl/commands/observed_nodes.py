@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -41,9 +41,10 @@ class ObservedNodes:
         """The answer for a Workspace, from what was seen; of a model, its size says how many."""
         found = self._judged(workspace, rules)
         name = dig(workspace, "inference", "preset", "name")
-        is_ours = rules.target == "kaitoctl" and isinstance(name, str)  # KAITO's own count is in the rules
-        if not is_ours or rules.catalog.model(str(name)) is None:
+        if rules.target != "kaitoctl" or not isinstance(name, str):  # KAITO's own count is in the rules
             return found
+        if rules.catalog.model(name) is None:
+            return self._of_unknown_size(workspace, found, name) if "/" in name else found
         # The sizes of models are known to those who make their objects, which most verdicts need not load.
         from kaitoctl.kaito import desired
         from kaitoctl.workspace_controller import node_shape
@@ -53,6 +54,13 @@ class ObservedNodes:
         one = _with_count(workspace, asked // replicas)
         count = replicas * desired.target_nodes(one, settings, nodes=node_shape(one, settings, found))
         return found if count == asked else self._judged(_with_count(workspace, count), rules)
+
+    def _of_unknown_size(self, workspace: Object, found: Verdict, name: str) -> Verdict:
+        """The verdict for a model that only the controller's catalog has: by what it has counted."""
+        written = node_check.written_node_count(workspace)
+        if written is None:
+            return replace(found, unsized=name[:253])
+        return self._judged(_with_count(workspace, written), found.rules)
 
     def _judged(self, workspace: Object, rules: Rules) -> Verdict:
         return node_check.verdict(

@@ -156,7 +156,7 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
             )
         for workspace in replicas:
             nodes = share.of(workspace, context=contexts.get(key_of(workspace), 0))
-            effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits)
+            effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits, unsized=nodes.unsized)
     before = {
         ObjectKey(key.namespace, new): ObjectKey(key.namespace, old)
         for key, one in sets.items()
@@ -205,7 +205,10 @@ def _entry(
             waits=waits,
             returned=tuple(line for one in found for line in one.returned),
             perhaps=tuple(line for one in found for line in one.perhaps),
+            unsized=next((one.unsized for one in found if one.unsized), ""),
         )
+        if refusal := next((one.refusal for one in found if one.refusal), ""):
+            change = replace(change, uncertain=f"what its new replicas take: {refusal}")
         first = next(iter(of_set.starting), None)
         return change if first is None else replace(change, loading=_loading(world, first, contexts))
     if trial.kind != "Workspace":

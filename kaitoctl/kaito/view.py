@@ -180,7 +180,8 @@ def title(workspace: Object, verdict: node_check.Verdict | None = None) -> str:
     kind = dig(workspace, "resource", "instanceType") or "your own nodes"
     is_counted = verdict is None or dig(workspace, "status", "targetNodeCount")
     nodes = node_check.planned_nodes(workspace) if is_counted or verdict is None else verdict.required
-    words += f" on {nodes} x {kind}"
+    least = "" if is_counted or verdict is None or not verdict.unsized else "at least "
+    words += f" on {least}{nodes} x {kind}"
     if count := len(dig(workspace, "inference", "adapters") or ()):
         words += f", {count} {node_check.plural('adapter', count)}"
     return words.strip()

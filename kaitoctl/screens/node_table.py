@@ -40,7 +40,7 @@ def without_nodes(verdict: Verdict, workspace: str) -> Object:
         "selected": list(verdict.selected),
         "not_found": list(verdict.not_found),
         **({"refusal": verdict.refusal} if verdict.refusal else {}),
-        **({"unsized": verdict.unsized} if verdict.unsized else {}),
+        **({"unsized": verdict.why_unsized} if verdict.unsized else {}),
     }
 
 
@@ -136,7 +136,7 @@ def report(
     for node in shown:
         if findings := [*node.failures, *node.warnings]:
             blocks += [BLANK, *_findings(node, findings, flags)]
-    return [*blocks, BLANK, Paragraph(verdict.summary, mark="✔" if verdict.enough else "✗")]
+    return [*blocks, BLANK, Paragraph(verdict.summary, mark="✔" if verdict.suffices(strict=False) else "✗")]
 
 
 def _nothing_there(verdict: Verdict) -> str:

@@ -48,13 +48,16 @@ def costs(change: Change, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iter
         yield f"deadlock: {text(change.deadlock, flags)}"
     if change.breaks:
         yield f"breaks: {text(change.breaks, flags)}"
+    if change.unsized and not change.nodes_most:
+        yield f"nodes asked for: how many is not known: {text(change.unsized, flags)}"
     if change.nodes_most:
         number, most = change.nodes_asked, change.nodes_most
         nodes = plural("node", number)
         rivals = ", ".join(change.rivals[:3]) + (" and more" if len(change.rivals) > 3 else "")
         beside = f", up to {most}: {rivals} can use the same nodes and may take them" if most > number else ""
         price = _price(prices, [(change.instance_type, number)], [(change.instance_type, most)])
-        yield f"nodes asked for: {number} {change.instance_type} {nodes}{beside}{price}"
+        least, why = ("at least ", f"; {text(change.unsized, flags)}") if change.unsized else ("", "")
+        yield f"nodes asked for: {least}{number} {change.instance_type} {nodes}{beside}{price}{why}"
     for line in change.returned:
         unless = ", unless its pods are placed on it" if line in change.returned_perhaps else ""
         yield f"released: {line}{unless}"
@@ -70,6 +73,8 @@ def summary(plan: Plan, prices: Prices = UNKNOWN) -> str:
     asked, most = (sum(getattr(one, name) for one in plan.changes) for name in ("nodes_asked", "nodes_most"))
     bought += f" (up to {most})" if most > asked else ""
     bought += _price(prices, plan.nodes_asked.items(), plan.nodes_most.items())
+    if plan.is_unsized:
+        bought = f"at least {bought}" if plan.nodes_asked else "not known"
     restarts, given_back = plan.pods_restarted, sum(len(one.returned) for one in plan.written)
     is_certain = not any(one.returned_perhaps for one in plan.written)
     released = f"{'' if is_certain else 'up to '}{given_back}" if given_back else "none"

@@ -104,3 +104,10 @@ def test_transformers_is_advised_where_it_serves_the_model(target: str, preset: 
     assert ("transformers" in hint) is runs
     advised = asks_for(preset, annotations={ANNOTATION_RUNTIME: "transformers"})
     assert any(item.severity == "error" for item in judge(advised, Setting(target, byo=False))) is not runs
+
+
+@pytest.mark.parametrize("target", [OWN, "v0.9.4", "v0.12.0"])
+def test_a_model_of_hugging_face_that_no_catalog_here_has_gets_adapters_without_a_strength(
+    target: str,
+) -> None:
+    assert not wants_strength(asks_for("owner/unknown-model"), Setting(target))

@@ -53,7 +53,7 @@ def _unknown(name: str, settings: Settings) -> str:
     if having is not None:
         return f'preset "{name}" is served by generation {having.name}, not by {settings.image_generation}'
     if "/" in name:
-        return f'the size of "{name}" is not known: put its figures into a file for --catalog'
+        return f'the size of "{name}" is not known: no --catalog has its figures'
     return f'preset "{name}" is none of those that kaitoctl\'s controller serves'
 
 

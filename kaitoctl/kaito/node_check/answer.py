@@ -216,7 +216,7 @@ class Verdict:
         instance_type: what new nodes would be.
         rules: whose selection this mirrors.
         refusal: why KAITO's webhook would refuse the Workspace, whatever nodes it may have; empty when not.
-        unsized: why nobody can say how many nodes it takes; empty when that is known.
+        unsized: the model whose size nobody here knows: it takes `required` nodes or more; else empty.
     """
 
     required: int
@@ -275,26 +275,52 @@ class Verdict:
         )
 
     @property
+    def _when_applied(self) -> list[str]:
+        count, kind = self.would_create, f"{self.instance_type} node" if self.instance_type else "node"
+        new = f"{'at least ' if self.unsized else ''}{count} new {plural(kind, count)}"
+        if self.refusal or (self.enough and self.unsized):
+            return []
+        if self.enough:
+            return ["Applying now would create no node."]
+        if self.rules.is_byo:
+            return ["KAITO creates no nodes here (byo): the Workspace would wait for them."]
+        if self.rules.target == "kaitoctl" and not count:
+            return ["The controller would create no node while preferred ones cannot be used."]
+        if self.rules.target == "kaitoctl":
+            return [f"Applying now would make the controller create {new}."]
+        if not count:
+            return ["Applying now would make KAITO create no node."]
+        return [f"Applying now would make KAITO create {new}."]
+
+    @property
+    def required_words(self) -> str:
+        """How many nodes it needs, in words: of a model of unknown size, so many at least."""
+        return f"at least {self.required}" if self.unsized else str(self.required)
+
+    @property
+    def why_unsized(self) -> str:
+        """Why nobody here can say how many nodes it takes; empty when that is known."""
+        if not self.unsized or self.rules.target == "kaitoctl":
+            return self.unsized and f"{self.unsized} is not in the catalog"
+        return f"KAITO asks Hugging Face for the size of {self.unsized}"
+
+    @property
+    def how_to_size(self) -> Advice:
+        """What tells how many nodes a model takes that no catalog has; empty when that is known."""
+        if not self.unsized:
+            return ""
+        return "its figures in a catalog of yours tell: " + Command(
+            "kaitoctl fit", self.unsized, "--catalog", "FILE"
+        )
+
+    @property
     def summary(self) -> str:
         """What there is and what applying now would do, in two or three sentences."""
-        words = [f"{len(self.selected)} of {self.required} required nodes usable."]
-        count, kind = self.would_create, f"{self.instance_type} node" if self.instance_type else "node"
+        words = [f"{len(self.selected)} of {self.required_words} required nodes usable."]
         if self.refusal:
-            words.append(f"KAITO would refuse the Workspace: {self.refusal}.")
-        elif self.unsized:
-            words.append(f"Whether that is enough is not known: {self.unsized}.")
-        elif self.enough:
-            words.append("Applying now would create no node.")
-        elif self.rules.is_byo:
-            words.append("KAITO creates no nodes here (byo): the Workspace would wait for them.")
-        elif self.rules.target == "kaitoctl" and not count:
-            words.append("The controller would create no node while preferred ones cannot be used.")
-        elif self.rules.target == "kaitoctl":
-            words.append(f"Applying now would make the controller create {count} new {plural(kind, count)}.")
-        elif count:
-            words.append(f"Applying now would make KAITO create {count} new {plural(kind, count)}.")
-        else:
-            words.append("Applying now would make KAITO create no node.")
+            who = "kaitoctl's controller" if self.rules.target == "kaitoctl" else "KAITO"
+            words.append(f"{who} would refuse the Workspace: {self.refusal}.")
+        words += self._when_applied
         if names := self.taken_unusable:
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             words.append(f"KAITO would take {shown} all the same, and the pod there would not run.")

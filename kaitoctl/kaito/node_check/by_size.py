@@ -72,6 +72,15 @@ def model_of(workspace: Object, rules: Rules) -> Model | None:
     return rules.catalog.model(name)
 
 
+def unsized_name(workspace: Object, model: Model | None) -> str:
+    """The model whose size KAITO asks Hugging Face for; empty where it is known, or nodes need none."""
+    name = below(workspace, "inference", "preset", "name")
+    asked = below(workspace, "metadata", "annotations", api.ANNOTATION_RUNTIME)
+    counts = asked != "transformers" and below(workspace, "resource", "partition", "mode") != "mig"
+    is_unknown = counts and model is None and isinstance(name, str) and "/" in name
+    return str(name)[:253] if is_unknown else ""
+
+
 def shape_of(
     workspace: Object, rules: Rules, instance_type: str, hardware: Hardware | Flaw | None
 ) -> estimate.Shape | None:

@@ -243,7 +243,14 @@ def conclude(
     ordered = _alike(sorted([*judged.values(), *missing], key=order), need)
     selected = tuple(node.name for node in ordered if node.usable)[: need.required]
     return Verdict(
-        need.required, tuple(ordered), selected, not_found, need.instance_type, need.rules, need.refusal
+        need.required,
+        tuple(ordered),
+        selected,
+        not_found,
+        need.instance_type,
+        need.rules,
+        need.refusal,
+        need.unsized,
     )
 
 

@@ -281,6 +281,7 @@ class Need:
         is_configured: whether a ConfigMap may change the server's flags.
         runtime: the server that it asks for, empty for the default.
         named: what it calls its preset or model; empty for a custom pod.
+        unsized: the model whose size nobody here knows: it takes `required` nodes or more; else empty.
     """
 
     rules: Rules
@@ -302,6 +303,7 @@ class Need:
     is_configured: bool = False
     runtime: str = ""
     named: str = ""
+    unsized: str = ""
 
     @property
     def today(self) -> Model | None:
@@ -381,7 +383,7 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
     from kaitoctl.kaito.node_check import by_size  # most are judged by other rules
 
     hardware, model = by_size.hardware_of(workspace, rules, nodes), by_size.model_of(workspace, rules)
-    refusal = by_size.refusal_of(workspace, rules, hardware)
+    refusal, unsized = by_size.refusal_of(workspace, rules, hardware), ""
     if written := written_node_count(workspace):
         required = written
     elif model is not None:
@@ -389,6 +391,8 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         found, why = by_size.estimate_nodes(workspace, rules, model, shape)
         required = found * replicas_of(workspace) if found else required
         refusal = refusal or why
+    else:
+        unsized = by_size.unsized_name(workspace, model)
     slice_asked, parts = by_size.partition_of(workspace, rules)
     return replace(
         need,
@@ -398,6 +402,7 @@ def need_of(workspace: Object, rules: Rules, nodes: Sequence[Object] = ()) -> Ne
         slice=slice_asked,
         parts=parts,
         is_configured=bool(below(workspace, "inference", "config")),
+        unsized=unsized,
     )
 
 

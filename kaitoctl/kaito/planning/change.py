@@ -37,6 +37,7 @@ class Effects:
         perhaps: what of `outgrown` stays when the scheduler places its pods there.
         strays: nodes where the scheduler may place its pods, and where they do not count.
         breaks: as in `Change`.
+        unsized: as in `Change`.
     """
 
     restarts: int = 0
@@ -51,6 +52,7 @@ class Effects:
     perhaps: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
     breaks: Advice = ""
+    unsized: Advice = ""
 
     @property
     def uncertain(self) -> str:
@@ -233,6 +235,7 @@ def change_of(
         effects.uncertain,
         returned_perhaps=tuple(line for line in effects.returned if line in effects.perhaps),
         breaks=effects.breaks,
+        unsized=effects.unsized,
     )
 
 
@@ -323,7 +326,14 @@ def effects_by_kaito(
     stuck = deadlock(workload, nodes_found.verdict, _gpu_pods(pods), restarts)
     waits = nodes_found.waits if workload is None else ""  # one that runs has its nodes
     breaks = _without_lora(trial.after, workload) if restarts and workload is not None else ""
-    return Effects(restarts, nodes_found.asked, waits=waits, deadlock=stuck, breaks=breaks)
+    return Effects(
+        restarts,
+        nodes_found.asked,
+        waits=waits,
+        deadlock=stuck,
+        breaks=breaks,
+        unsized=nodes_found.unsized if workload is None else "",
+    )
 
 
 def _without_lora(workspace: Object, workload: Object) -> Advice:

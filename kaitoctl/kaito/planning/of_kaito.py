@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from kaitoctl.advice import Advice
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
 from kaitoctl.kaito.validation import Setting, release_detection, releases
@@ -25,11 +26,13 @@ class Nodes:
         verdict: of the nodes, its own pods left out.
         asked: how many nodes KAITO asks for.
         waits: why pods of it would wait although nodes are recognised; empty when they would not.
+        unsized: why it may be more nodes than that; empty when it may not.
     """
 
     verdict: Verdict
     asked: int
     waits: str
+    unsized: Advice = ""
 
 
 class Share:
@@ -85,10 +88,12 @@ class Share:
         if verdict.refusal:
             words.append(f"KAITO counts no nodes for it: {verdict.refusal}")
         if rules.is_byo and not verdict.enough:
-            words.append(
-                f"{verdict.missing} more {node_check.plural('node', verdict.missing)}: KAITO makes none"
-            )
-        return Nodes(verdict, asked, "; ".join(words))
+            least = "at least " if verdict.unsized else ""
+            nodes = node_check.plural("node", verdict.missing)
+            words.append(f"{least}{verdict.missing} more {nodes}: KAITO makes none")
+        is_open = verdict.unsized and not rules.is_byo and not verdict.refusal
+        unsized = verdict.why_unsized + ("; " + verdict.how_to_size) if is_open else ""
+        return Nodes(verdict, asked, "; ".join(words), unsized)
 
     def _candidates(self, workspace: Object, rules: Rules) -> list[str]:
         """The nodes that a Workspace may get: of any other, no release looks further than at its labels."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
+from kaitoctl.advice import Advice
 from kaitoctl.kaito import api, merge_request, node_check, validation
 from kaitoctl.kaito.fleet import validation as of_fleets
 from kaitoctl.kaito.fleet.decisions import Replica, carried, deletion_order, replica_of
@@ -161,6 +162,7 @@ def change_of_set(
     waits: str = "",
     returned: tuple[str, ...] = (),
     perhaps: tuple[str, ...] = (),
+    unsized: Advice = "",
 ) -> Change:
     """The entry of a set in a plan.
 
@@ -174,6 +176,7 @@ def change_of_set(
         waits: what those that are created wait for.
         returned: what replicas that restart leave.
         perhaps: what of it stays when their pods are placed there again.
+        unsized: why it may be more nodes than `most`; empty when it may not.
     """
     strategy, wanted = strategy_of(trial.after), wanted_replicas(trial.after)
     warnings = list(trial.warnings)
@@ -206,4 +209,5 @@ def change_of_set(
         nodes_most=most,
         rivals=rivals,
         returned_perhaps=perhaps,
+        unsized=unsized,
     )

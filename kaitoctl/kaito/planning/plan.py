@@ -44,6 +44,7 @@ class Change:
         returned: what is released: the NodeClaims, and their nodes.
         returned_perhaps: what of it stays when the scheduler places the pods there.
         deadlock: why the new pod waits for ever for the GPUs of the old one; empty when it does not.
+        unsized: why `nodes_asked` or more are asked for, and nobody knows how many; empty when that is known.
         waits: what it would wait for; empty when nothing is missing.
         breaks: why the new pods do not serve what is asked of them; empty when nothing is known.
         body: what is sent to the server.
@@ -74,6 +75,7 @@ class Change:
     loading: Loading | None = None
     returned_perhaps: tuple[str, ...] = ()
     breaks: Advice = ""
+    unsized: Advice = ""
 
     @property
     def title(self) -> str:
@@ -88,7 +90,7 @@ class Change:
     @property
     def wants_consent(self) -> bool:
         """Whether something stops, is taken away, or is bought."""
-        costs = bool(self.outage.pods or self.returned or self.nodes_most)
+        costs = bool(self.outage.pods or self.returned or self.nodes_most or self.unsized)
         harms = bool(self.deadlock or self.breaks or self.uncertain)
         return self.is_written and (costs or harms or self.takes_away)
 
@@ -125,6 +127,11 @@ class Plan:
             if change.nodes_asked:
                 found[change.instance_type] += change.nodes_asked
         return dict(sorted(found.items()))
+
+    @property
+    def is_unsized(self) -> bool:
+        """Whether more nodes may be asked for than anybody can count here."""
+        return any(change.unsized for change in self.written)
 
     @property
     def pods_restarted(self) -> int:
@@ -166,7 +173,7 @@ class Plan:
         most, _ = prices.total(self.nodes_most.items())
         return {
             "nodesAsked": round(asked, 4),
-            "nodesAtMost": round(most, 4),
+            "nodesAtMost": None if self.is_unsized else round(most, 4),
             "currency": prices.currency,
             "withoutPrice": list(unknown),
             "source": prices.source,
@@ -192,7 +199,7 @@ def _plain(change: Change) -> Object:
             "mostSeconds": change.outage.most_s,
         },
         "nodesAsked": change.nodes_asked,
-        "nodesAtMost": change.nodes_most,
+        "nodesAtMost": None if change.unsized else change.nodes_most,
         "rivals": list(change.rivals),
         "instanceType": change.instance_type,
         "nodesReturned": list(change.returned),
@@ -201,6 +208,7 @@ def _plain(change: Change) -> Object:
         "breaks": text(change.breaks),
         "waitsFor": change.waits,
         "uncertain": change.uncertain,
+        "unsized": text(change.unsized),
         "recreate": text(change.way),
         "modelLoadMostSeconds": change.loading.most_s if change.loading else None,
         "contextTokens": change.loading.context if change.loading else None,

@@ -92,7 +92,7 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
         }
         known = None
     if known is None and subject.target == OWN and _is_id(name):
-        message = f"the size of {name[:80]!r} is not known"
+        message = f"the size of {name[:80]!r} is not known: no --catalog has its figures"
         yield error(f"{where}.name", "KW142", message, "put its figures into a file for --catalog")
     elif known is None:
         message = f"preset {name[:80]!r} is not in the catalog"
