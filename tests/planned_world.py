@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from direct import Direct
 from world import World, gpu_node, gpus_asked, node_status
 
+from kaitoctl.commands import make_plan
+from kaitoctl.commands.cluster import FIELD_MANAGER
+from kaitoctl.commands.option_values import NOT_SAID
+from kaitoctl.commands.plan_documents import Written
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.planning import Plan
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
     CRD,
@@ -167,6 +173,30 @@ class PlannedDirect(Direct):
         return await super().list(
             kind, namespace, label_selector=label_selector, field_selector=field_selector
         )
+
+
+def written(world: World, body: Object) -> None:
+    """What `apply` does with a document."""
+    world.do(request.apply(kaito.kind_of(body), body, manager=FIELD_MANAGER))
+
+
+def settle(world: PlannedWorld) -> None:
+    """Reconciles of all Workspaces, and everybody else's part, until nothing is written any more."""
+    for _ in range(40):
+        # A controller looks again after those that are gone, as long as there is something of theirs.
+        names = {key_of(one).name for one in world.list(kaito.WORKSPACE)}
+        names |= {owner for owner, _ in world.purchases().values()}
+        wrote = [world.reconcile(name) for name in sorted(names)]
+        if not world.cluster_moves() and not any(wrote):
+            return
+    raise AssertionError("still writing")
+
+
+def plan_of(world: PlannedWorld, manifests: Iterable[Object]) -> Plan:
+    """The plan for Workspaces, by the command's own code."""
+    documents = [Written(f"document {key_of(one).name}", "Workspace", key_of(one), one) for one in manifests]
+    asking = make_plan.PlanRequest(is_sandbox=False, managed=NOT_SAID, force=False)
+    return asyncio.run(make_plan.make(PlannedDirect(world), documents, asking))  # type: ignore[arg-type]
 
 
 def _controller(provisioner: str) -> Object:

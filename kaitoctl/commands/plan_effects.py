@@ -280,13 +280,13 @@ def _effects(world: World, item: Forecast) -> Effects:
     return Effects(
         item.restarts,
         len(item.asked),
-        tuple(_released(world, name) for name in item.returned),
+        tuple(_released(world, name, item.key) for name in item.returned),
         item.waits,
         refusal=item.refusal,
         most=item.most,
         rivals=tuple(map(_title, item.rivals)),
-        outgrown=tuple(_released(world, name) for name in item.outgrown),
-        perhaps=tuple(_released(world, name) for name in item.perhaps),
+        outgrown=tuple(_released(world, name, item.key) for name in item.outgrown),
+        perhaps=tuple(_released(world, name, item.key) for name in item.perhaps),
         strays=item.strays,
     )
 
@@ -296,13 +296,16 @@ def _rolled(trial: Trial, of_set: planning.SetEffects) -> list[ObjectKey]:
     return [ObjectKey(namespace, name) for name in of_set.rolled]
 
 
-def _released(world: World, name: str) -> str:
-    """What goes, in words."""
+def _released(world: World, name: str, mine: ObjectKey) -> str:
+    """What goes, in words; of whom, unless it is the Workspace's own."""
     key = ObjectKey("", name)
     if key in world.stores.pools:
         return f"NodePool {name}, with its nodes"
-    node = dig(world.stores.claims.get(key), "status", "nodeName")
-    return f"NodeClaim {name}" + (f", node {node}" if node else "")
+    claim = world.stores.claims.get(key) or {}
+    owners = [owner for owner in workspace_of_labels(claim) if owner != mine] if claim else []
+    whose = "".join(f" of Workspace {owner}" for owner in owners)
+    node = dig(claim, "status", "nodeName")
+    return f"NodeClaim {name}{whose}" + (f", node {node}" if node else "")
 
 
 def _workload(world: World, before: Object | None) -> Object | None:
@@ -332,7 +335,7 @@ def _claims_of(world: World, key: ObjectKey) -> list[Object]:
 def recreation(world: World, source: str, before: Object, after: Object, refusals: Sequence[str]) -> Change:
     """What comes of a Workspace that only a new one can take the place of."""
     key = key_of(before)
-    claims = [_released(world, key_of(claim).name) for claim in _claims_of(world, key)]
+    claims = [_released(world, key_of(claim).name, key) for claim in _claims_of(world, key)]
     change = planning.recreation(
         source,
         before,

@@ -137,6 +137,12 @@ class NodeView:
         judged = answer.verdicts | self._judged.without_pods_of(answer, key_of(workspace))
         return sorted(name for name, node in judged.items() if node.may_get_pods(gpus))
 
+    def rooms(self, workspace: Object, gpus: int) -> dict[str, int]:
+        """The nodes where the scheduler may place its pods of so many GPUs, with the GPUs that are free."""
+        verdicts = self._answer(workspace).verdicts.items()
+        free = {name: one.gpus.free or 0 for name, one in verdicts if one.usable or one.may_get_pods(gpus)}
+        return {name: number for name, number in free.items() if number >= gpus}
+
     def serving(self, workspace: Object, ready: Iterable[str]) -> set[str]:
         """Those of the nodes that would suit the Workspace as it is now."""
         answer = self._answer(workspace)

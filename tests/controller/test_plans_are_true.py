@@ -11,7 +11,6 @@ scene has two or three.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -21,14 +20,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from planned_world import PlannedDirect, PlannedWorld
+from planned_world import PlannedWorld, plan_of, settle, written
 from world import World, falcon, gpu_node, node_status
 
 from kaitoctl.advice import NO_FLAGS, text
-from kaitoctl.commands import make_plan
-from kaitoctl.commands.cluster import FIELD_MANAGER
-from kaitoctl.commands.option_values import NOT_SAID
-from kaitoctl.commands.plan_documents import Written
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.planning import Change, Plan
 from kaitoctl.kube import conditions, request
@@ -37,7 +32,6 @@ from kaitoctl.kube.objects import (
     POD,
     Kind,
     Object,
-    ObjectKey,
     generation_of,
     key_of,
     labels_of,
@@ -256,29 +250,8 @@ def guest(name: str, node: str) -> Object:
     }
 
 
-def written(world: World, body: Object) -> None:
-    world.do(request.apply(kaito.kind_of(body), body, manager=FIELD_MANAGER))
-
-
-def settle(world: PlannedWorld) -> None:
-    """Reconciles of all Workspaces, and everybody else's part, until nothing is written any more."""
-    for _ in range(40):
-        # A controller looks again after those that are gone, as long as there is something of theirs.
-        names = {key_of(one).name for one in world.list(kaito.WORKSPACE)}
-        names |= {owner for owner, _ in world.purchases().values()}
-        wrote = [world.reconcile(name) for name in sorted(names)]
-        if not world.cluster_moves() and not any(wrote):
-            return
-    raise AssertionError("still writing")
-
-
 def planned(world: PlannedWorld, applied: Mapping[str, Asked]) -> Plan:
-    documents = [
-        Written(f"document {name}", "Workspace", ObjectKey("default", name), asked.manifest(name))
-        for name, asked in applied.items()
-    ]
-    asking = make_plan.PlanRequest(is_sandbox=False, managed=NOT_SAID, force=False)
-    return asyncio.run(make_plan.make(PlannedDirect(world), documents, asking))  # type: ignore[arg-type]
+    return plan_of(world, [asked.manifest(name) for name, asked in applied.items()])
 
 
 def by_workspace(world: World, kind: Kind) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,165 @@
+"""Pods that sit on each other's nodes: what a plan says of their restarts is what then happens.
+
+Nodes were bought for one Workspace and the scheduler has placed another's pod there. Who restarts frees a
+node that is not its own: its owner, in the plan or not, gives it back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import pytest
+from planned_world import PlannedWorld, plan_of, settle, written
+from world import falcon, gpu_node, node_status, running_pod
+
+from kaitoctl.advice import NO_FLAGS
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.planning import Plan
+from kaitoctl.kube import request
+from kaitoctl.kube.objects import DEPLOYMENT, NODE, POD, Object, ObjectKey, key_of, uid_of
+from kaitoctl.screens import plan_screen
+from kaitoctl.workspace_controller.vacancies import Places
+
+RING = ("w0", "w1", "w2")
+
+
+def workspace(name: str, *, adapter: str = "") -> Object:
+    made = falcon()
+    made["metadata"] = {"name": name, "namespace": "default"}
+    if adapter:
+        source = {"name": adapter, "image": f"registry.example/{adapter}:1"}
+        made["inference"]["adapters"] = [{"source": source, "strength": "0.5"}]
+    return made
+
+
+def ring(names: Iterable[str], *, free: int = 0, provisioner: str = "") -> PlannedWorld:
+    """Each Workspace's pod on the node bought for the next one, and free nodes that nobody bought."""
+    world = PlannedWorld(provisioner)
+    for name in names:
+        written(world, workspace(name))
+        settle(world)
+    at = {key_of(pod).name: pod["spec"]["nodeName"] for pod in world.list(POD)}
+    for pod in world.list(POD):
+        world.stop(pod)
+    for name, node in zip(at, [*at.values()][1:] + [*at.values()][:1], strict=True):
+        workload = world.get(DEPLOYMENT, name.rpartition("-")[0])
+        assert workload is not None
+        world.apply(POD, running_pod(workload, 0, node))
+        running = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        world.set_status(POD, name, running)
+    for number in range(free):
+        world.apply(NODE, gpu_node(f"gpu-{number}", {"apps": "falcon-7b"}))
+        world.set_status(NODE, f"gpu-{number}", node_status("2"))
+    settle(world)
+    return world
+
+
+def restart_of(world: PlannedWorld, *names: str) -> Plan:
+    return plan_of(world, [workspace(name, adapter="x") for name in names])
+
+
+def carried_out(world: PlannedWorld, plan: Plan) -> None:
+    """What it says of restarts, purchases and releases, of all Workspaces, is what happens."""
+    claims, pods = world.purchases(), {uid_of(pod) for pod in world.list(POD)}
+    for one in plan.written:
+        written(world, one.body)
+    settle(world)
+    then = world.purchases()
+    gone = {name for uid, (_, name) in claims.items() if uid not in then}
+    told = {line.split()[1].rstrip(",") for one in plan.written for line in one.returned}
+    perhaps = {line.split()[1].rstrip(",") for one in plan.written for line in one.returned_perhaps}
+    assert told - perhaps <= gone <= told
+    asked, most = (sum(getattr(one, name) for one in plan.written) for name in ("nodes_asked", "nodes_most"))
+    assert asked <= len(then.keys() - claims.keys()) <= most
+    assert len(pods - {uid_of(pod) for pod in world.list(POD)}) == plan.pods_restarted
+
+
+def released(plan: Plan) -> list[str]:
+    return [line for one in plan.written for line in one.returned]
+
+
+@pytest.mark.parametrize("provisioner", ["", "azure-gpu-provisioner", "karpenter"])
+@pytest.mark.parametrize("free", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("names", "who"),
+    [
+        (names, who)
+        for names in (RING[:2], RING)
+        for number in range(1, len(names) + 1)
+        for who in itertools.combinations(names, number)
+    ],
+)
+def test_what_a_plan_says_is_what_happens(
+    names: tuple[str, ...], who: tuple[str, ...], free: int, provisioner: str
+) -> None:
+    """Also to those that the plan does not name."""
+    world = ring(names, free=free, provisioner=provisioner)
+    before = len(world.purchases())
+    plan = restart_of(world, *who)
+    assert plan.pods_restarted == len(who)
+    carried_out(world, plan)
+    if not free:
+        assert not released(plan), "as many pods as nodes: none is left without"
+    elif not provisioner:
+        assert len(world.purchases()) < before, "a pod on a free node has left one that was bought"
+
+
+def test_the_node_of_a_workspace_that_the_plan_does_not_name_is_named() -> None:
+    (change,) = restart_of(ring(RING[:2], free=1), "w0").changes
+    *_, line = plan_screen.costs(change, NO_FLAGS)
+    assert "of Workspace default/w1, node node-ws" in line
+    assert line.endswith("unless its pods are placed on it")
+    assert change.wants_consent
+
+
+def test_who_restarts_alone_does_not_wait_for_the_pod_on_its_own_node() -> None:
+    """That pod stays, and a node is bought; when both restart there is room for both."""
+    alone = restart_of(ring(RING[:2], provisioner="azure-gpu-provisioner"), "w0")
+    assert [one.nodes_asked for one in alone.changes] == [1]
+    both = restart_of(ring(RING[:2], provisioner="azure-gpu-provisioner"), "w0", "w1")
+    assert [(one.nodes_asked, one.nodes_most, one.rivals) for one in both.changes] == [
+        (0, 1, ("default/w1",)),
+        (0, 1, ("default/w0",)),
+    ]
+
+
+def test_a_node_pool_makes_no_node_in_the_place_of_one_that_others_hold() -> None:
+    (change,) = restart_of(ring(RING[:2], provisioner="karpenter"), "w0").changes
+    assert "others hold GPUs of pool-default-w0" in change.waits
+    assert "would make the controller create" not in change.waits
+
+
+def test_the_node_of_a_workspace_that_is_gone_goes_when_its_last_guest_restarts() -> None:
+    world = ring(RING[:2], free=1)
+    world.do(request.delete(kaito.WORKSPACE, "default", "w1"))
+    settle(world)
+    assert len(world.purchases()) == 1, "w0 runs on the node of w1, and gives its own back"
+    plan = restart_of(world, "w0")
+    (line,) = released(plan)
+    assert "of Workspace default/w1" in line
+    carried_out(world, plan)
+
+
+def pods(*names: str) -> list[ObjectKey]:
+    return [ObjectKey("default", name) for name in names]
+
+
+def test_pods_make_room_for_each_other_along_a_chain() -> None:
+    a, b, c = pods("a", "b", "c")
+    rooms = {a: ["n0", "n1"], b: ["n1", "n2"], c: ["n2", "n3"]}
+    places = Places(dict.fromkeys(rooms, 2), rooms.__getitem__, dict.fromkeys(["n0", "n1", "n2", "n3"], 2))
+    assert all(places.put(pod, first=rooms[pod][0]) for pod in rooms)
+    assert all(places.can_do_without(node) for node in ("n0", "n1", "n2", "n3"))
+    shut = Places(dict.fromkeys(rooms, 2), rooms.__getitem__, {"n0": 2, "n1": 2, "n2": 2, "n3": 1})
+    assert all(shut.put(pod, first=rooms[pod][0]) for pod in rooms)
+    assert not any(shut.can_do_without(node) for node in ("n0", "n1", "n2"))
+
+
+def test_a_small_pod_makes_no_room_for_a_large_one() -> None:
+    small, large = pods("small", "large")
+    rooms = {small: ["n0", "n1"], large: ["n0", "n1"]}
+    places = Places({small: 1, large: 4}, rooms.__getitem__, {"n0": 4, "n1": 2})
+    assert places.put(large, first="n0") and places.put(small, first="n1")
+    assert not places.can_do_without("n0")
+    assert not places.can_do_without("n1"), "the small one has no room beside the large one"
