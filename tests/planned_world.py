@@ -193,8 +193,8 @@ def settle(world: PlannedWorld) -> None:
 
 
 def plan_of(world: PlannedWorld, manifests: Iterable[Object]) -> Plan:
-    """The plan for Workspaces, by the command's own code."""
-    documents = [Written(f"document {key_of(one).name}", "Workspace", key_of(one), one) for one in manifests]
+    """The plan for Workspaces and sets, by the command's own code."""
+    documents = [Written(f"document {key_of(one).name}", one["kind"], key_of(one), one) for one in manifests]
     asking = make_plan.PlanRequest(is_sandbox=False, managed=NOT_SAID, force=False)
     return asyncio.run(make_plan.make(PlannedDirect(world), documents, asking))  # type: ignore[arg-type]
 

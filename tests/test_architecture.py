@@ -77,6 +77,7 @@ LATE = {
     ("cluster", "kube.fast_json"): "msgspec takes 20 ms: only a controller wins them back",
     ("target", "commands.sandbox_process"): "only for advice about a sandbox",
     ("observe_deeply", "commands.observe_mirror.observe_mirror"): "most wait for no mirror",
+    ("plan_effects", "workspace_controller.vacancies.vacancies"): "most plans delete no replica",
     ("validate", "commands.in_processes.mapped"): "most judge a few files",
     ("validate", "commands.validate_options"): "most give none of these options",
     ("admission", "webhook.trust.Trust"): "needs an extra that --cert-dir does without",

@@ -33,7 +33,7 @@ from kaitoctl.reconcile.comparison import between
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
 from kaitoctl.workspace_controller.node_pools import workspace_of_pool
-from kaitoctl.workspace_controller.stores import workspace_of_labels
+from kaitoctl.workspace_controller.stores import node_of_claim, node_of_pod, workspace_of_labels
 
 if TYPE_CHECKING:
     from kaitoctl.commands.plan_world import World
@@ -195,16 +195,17 @@ def _entry(
         restarts = planning.outage_of_replica(
             trial.after, [pod for one in rolled for pod in _pods(world, one)], known
         )
+        left, kept = _left_by_replicas(world, trial, of_set)
         change = planning.change_of_set(
             trial,
-            of_set,
+            replace(of_set, kept=kept),
             restarts,
             asked=asked,
             most=most,
             rivals=rivals,
             waits=waits,
-            returned=tuple(line for one in found for line in one.returned),
-            perhaps=tuple(line for one in found for line in one.perhaps),
+            returned=(*(line for one in found for line in one.returned), *left),
+            perhaps=(*(line for one in found for line in one.perhaps), *left),
             unsized=next((one.unsized for one in found if one.unsized), ""),
         )
         if refusal := next((one.refusal for one in found if one.refusal), ""):
@@ -291,18 +292,43 @@ def _effects(world: World, item: Forecast) -> Effects:
     )
 
 
+def _left_by_replicas(
+    world: World, trial: Trial, of_set: planning.SetEffects
+) -> tuple[list[str], frozenset[str]]:
+    """What becomes of nodes under pods that are not their own Workspace's, when replicas are deleted.
+
+    Returns:
+        The nodes of others that may go, in words; the replicas whose nodes stay while others are there.
+    """
+    going = {ObjectKey(key_of(trial.after).namespace, name) for name in of_set.going}
+    if not (going and world.is_own and world.stores.claims):
+        return [], frozenset()
+    from kaitoctl.workspace_controller.vacancies import vacancies  # most plans delete nothing
+
+    found = vacancies(world.stores, world.settings, {}, going)
+    kept = {
+        key.name
+        for key in going
+        for claim in _claims_of(world, key)
+        for node in node_of_claim(claim)
+        for pod in world.stores.gpu_pods.by(node_of_pod, node)
+        if not going.issuperset(workspace_of_labels(pod) or [key_of(pod)])
+    }
+    return [_released(world, one.claim, None) for one in found if one.owner not in going], frozenset(kept)
+
+
 def _rolled(trial: Trial, of_set: planning.SetEffects) -> list[ObjectKey]:
     namespace = key_of(trial.after).namespace
     return [ObjectKey(namespace, name) for name in of_set.rolled]
 
 
-def _released(world: World, name: str, mine: ObjectKey) -> str:
-    """What goes, in words; of whom, unless it is the Workspace's own."""
+def _released(world: World, name: str, mine: ObjectKey | None) -> str:
+    """What goes, in words; and of which Workspace, unless it is that one's own."""
     key = ObjectKey("", name)
     if key in world.stores.pools:
         return f"NodePool {name}, with its nodes"
-    claim = world.stores.claims.get(key) or {}
-    owners = [owner for owner in workspace_of_labels(claim) if owner != mine] if claim else []
+    claim = world.stores.claims.get(key)
+    owners = [] if claim is None else [one for one in workspace_of_labels(claim) if one != mine]
     whose = "".join(f" of Workspace {owner}" for owner in owners)
     node = dig(claim, "status", "nodeName")
     return f"NodeClaim {name}{whose}" + (f", node {node}" if node else "")

@@ -7,15 +7,15 @@ hold GPUs of it); Kubernetes 1.34 StatefulSet `persistentVolumeClaimRetentionPol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kaitoctl.kaito import node_check, node_claims
+from kaitoctl.kaito import api, node_check, node_claims
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.diagnosis.case import title_of
 from kaitoctl.kaito.snapshot import Snapshot, node_names
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, controller_of, dig, key_of
+from kaitoctl.kube.objects import Object, ObjectKey, controller_of, dig, key_of, labels_of
 from kaitoctl.kube.workloads import replicas
 
 
@@ -90,14 +90,36 @@ def consequences(
         evicted += [f"{_names(others[node])} on node {node}, of others, where that is one" for node in others]
         if pods is None:
             evicted.append("whatever else runs there: pods of all namespaces cannot be listed")
+    left = dict(_left_to_others(seen, beside, others)) if seen.is_ours and pods is not None else {}
+    returned += left.values()
     return Consequences(
         tuple(_ends(seen)),
         tuple(returned),
         tuple(evicted),
         tuple(kept),
-        tuple(dict.fromkeys(_stays(seen, workspace, beside))),
+        tuple(dict.fromkeys(line for line in _stays(seen, workspace, beside) if line not in left)),
         frozenset(waits_for),
     )
+
+
+def _left_to_others(
+    seen: Snapshot, beside: Sequence[Snapshot], others: Mapping[str, Sequence[Object]]
+) -> Iterator[tuple[str, str]]:
+    """The nodes that its pods leave empty, and that were bought for Workspaces which stay: title and words.
+
+    Args:
+        seen: what is deleted.
+        beside: what is deleted with it.
+        others: pods that stay, by node.
+    """
+    going = {key_of(one.workspace) for one in (seen, *beside) if one.workspace is not None}
+    there = {str(dig(pod, "spec", "nodeName")) for pod in seen.pods if not pod_state.is_finished(pod)}
+    for node in seen.nodes:
+        name, labels = key_of(node).name, labels_of(node)
+        owner = ObjectKey(labels.get(api.LABEL_WORKSPACE_NAMESPACE, ""), labels.get(api.LABEL_WORKSPACE, ""))
+        is_held = any(pod_state.holds_accelerator(pod) for pod in others.get(name, ()))
+        if name in there and all(owner) and owner not in going and not is_held:
+            yield f"node {name}", f"node {name}, bought for Workspace {owner}, if that runs without it"
 
 
 def remaining(seen: Snapshot, uid: str, waits_for: Iterable[str]) -> str:

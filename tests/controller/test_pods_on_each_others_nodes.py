@@ -14,10 +14,11 @@ from planned_world import PlannedWorld, plan_of, settle, written
 from world import falcon, gpu_node, node_status, running_pod
 
 from kaitoctl.advice import NO_FLAGS
+from kaitoctl.commands.cluster import FIELD_MANAGER
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.planning import Plan
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import DEPLOYMENT, NODE, POD, Object, ObjectKey, key_of, uid_of
+from kaitoctl.kube.objects import DEPLOYMENT, NODE, POD, Object, ObjectKey, key_of, owner_reference, uid_of
 from kaitoctl.screens import plan_screen
 from kaitoctl.workspace_controller.vacancies import Places
 
@@ -36,8 +37,17 @@ def workspace(name: str, *, adapter: str = "") -> Object:
 def ring(names: Iterable[str], *, free: int = 0, provisioner: str = "") -> PlannedWorld:
     """Each Workspace's pod on the node bought for the next one, and free nodes that nobody bought."""
     world = PlannedWorld(provisioner)
-    for name in names:
-        written(world, workspace(name))
+    on_each_others(world, map(workspace, names))
+    for number in range(free):
+        world.apply(NODE, gpu_node(f"gpu-{number}", {"apps": "falcon-7b"}))
+        world.set_status(NODE, f"gpu-{number}", node_status("2"))
+    settle(world)
+    return world
+
+
+def on_each_others(world: PlannedWorld, manifests: Iterable[Object]) -> None:
+    for manifest in manifests:
+        written(world, manifest)
         settle(world)
     at = {key_of(pod).name: pod["spec"]["nodeName"] for pod in world.list(POD)}
     for pod in world.list(POD):
@@ -48,11 +58,7 @@ def ring(names: Iterable[str], *, free: int = 0, provisioner: str = "") -> Plann
         world.apply(POD, running_pod(workload, 0, node))
         running = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         world.set_status(POD, name, running)
-    for number in range(free):
-        world.apply(NODE, gpu_node(f"gpu-{number}", {"apps": "falcon-7b"}))
-        world.set_status(NODE, f"gpu-{number}", node_status("2"))
     settle(world)
-    return world
 
 
 def restart_of(world: PlannedWorld, *names: str) -> Plan:
@@ -139,6 +145,42 @@ def test_the_node_of_a_workspace_that_is_gone_goes_when_its_last_guest_restarts(
     (line,) = released(plan)
     assert "of Workspace default/w1" in line
     carried_out(world, plan)
+
+
+def test_a_replica_that_ends_frees_the_node_of_one_that_stays() -> None:
+    """And its own stays, as long as the other is on it."""
+    world = PlannedWorld()
+    owner = world.do(request.apply(kaito.INFERENCE_SET, fleet(replicas=2), manager=FIELD_MANAGER))
+    on_each_others(world, [{**workspace(name), "metadata": replica_of(owner, name)} for name in RING[:2]])
+    (change,) = plan_of(world, [fleet(replicas=1)]).written
+    replica, claim = change.returned
+    name = replica.split()[1].rstrip(",")
+    assert replica == f"Workspace {name}, with its nodes once others have left them"
+    (other,) = set(RING[:2]) - {name}
+    assert f"of Workspace default/{other}, node" in claim
+    world.do(request.delete(kaito.WORKSPACE, "default", name))
+    settle(world)
+    assert [whose for whose, _ in world.purchases().values()] == [name]
+
+
+def fleet(replicas: int) -> Object:
+    """An InferenceSet."""
+    template = {
+        "resource": {"instanceType": "Standard_NC12s_v3"},
+        "inference": {"preset": {"name": "falcon-7b"}},
+    }
+    selector = {"matchLabels": {"apps": "falcon-7b"}}
+    return {
+        "apiVersion": kaito.INFERENCE_SET.api_version,
+        "kind": kaito.INFERENCE_SET.kind,
+        "metadata": {"name": "set", "namespace": "default"},
+        "spec": {"replicas": replicas, "labelSelector": selector, "template": template},
+    }
+
+
+def replica_of(owner: Object, name: str) -> Object:
+    labels = {"inferenceset.kaito.sh/created-by": key_of(owner).name}
+    return {**workspace(name)["metadata"], "labels": labels, "ownerReferences": [owner_reference(owner)]}
 
 
 def pods(*names: str) -> list[ObjectKey]:

@@ -84,6 +84,30 @@ def test_what_goes_at_the_same_time_keeps_no_node_and_is_not_said_to_stay() -> N
     assert found.waits_for == {"ws1"}
 
 
+def node(name: str, owner: str = "") -> Any:
+    labels = {"kaito.sh/workspace": owner, "kaito.sh/workspacenamespace": "ai"} if owner else {}
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("owner", "guests", "is_left"),
+    [("other", [], True), ("other", [pod("guest", "n2", gpus="1")], False), ("", [], False)],
+)
+def test_the_node_of_another_workspace_that_its_pods_leave_is_said_to_go(
+    owner: str, guests: list[Any], is_left: bool
+) -> None:
+    """Our controller gives it back, if that one runs elsewhere: KAITO's does not."""
+    own = pod("falcon-0", "n2", gpus="1")
+    for is_ours in (True, False):
+        there = workspace()
+        if is_ours:
+            there["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]
+        found = consequences(Snapshot(there, pods=(own,), nodes=(node("n2", owner),)), [own, *guests])
+        line = "node n2, bought for Workspace ai/other, if that runs without it"
+        assert (line in found.returned) is (is_left and is_ours)
+        assert ("node n2" in found.stays) is not (is_left and is_ours)
+
+
 def test_a_claim_of_an_earlier_workspace_of_the_name_is_not_counted_for_ours() -> None:
     ours = workspace()
     ours["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]

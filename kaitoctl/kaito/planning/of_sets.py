@@ -40,6 +40,7 @@ class SetEffects:
         made: those that are created, in the place of others or besides.
         going: the names of those that are deleted, with the nodes that were bought for them.
         chosen: how many more are deleted of those that serve; which, its controller lets nobody know.
+        kept: the names of those of `going` whose nodes stay while others hold their GPUs.
         rolled: the names of those that get the new template, and restart.
         patched: those of them that stay themselves, as they are then.
         left: the names of those that stay on an older template.
@@ -53,11 +54,15 @@ class SetEffects:
     instead: Mapping[str, str] = field(default_factory=dict)
     patched: tuple[Object, ...] = ()
     chosen: int = 0
+    kept: frozenset[str] = frozenset()
 
     @property
     def released(self) -> tuple[str, ...]:
         """What goes, in words."""
-        named = (f"Workspace {name}, with its nodes" for name in self.going)
+        named = (
+            f"Workspace {name}, with its nodes" + (" once others have left them" if name in self.kept else "")
+            for name in self.going
+        )
         of_any = "one more of the replicas that serve, whichever KAITO chooses, with its nodes"
         return (*named, *([of_any] * self.chosen))
 
