@@ -1,4 +1,4 @@
-"""What the ConfigMap of a Workspace says: how much context, which decides how many nodes a model takes.
+"""What a Workspace names: above all its ConfigMap, whose context decides how many nodes a model takes.
 
 KAITO reads it when it counts the nodes, from v0.8 on; the ConfigMap of the same file is the one that will be
 there, and otherwise that of the cluster counts.
@@ -7,23 +7,29 @@ there, and otherwise that of the cluster counts.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kaitoctl.commands.cluster import present
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import estimate
+from kaitoctl.kaito.diagnosis import references
+from kaitoctl.kaito.fleet import kinds
+from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kaito.validation import OWN, is_dns_name
 from kaitoctl.kaito.validation import config_maps as rules_of_config_maps
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONFIG_MAP, NODE, ObjectKey, dig, key_of
+from kaitoctl.kube.objects import CONFIG_MAP, NODE, SECRET, ObjectKey, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from kaitoctl.kaito.node_check import Rules
     from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.objects import Kind, Object
 
 
 def config_maps_named(obj: Object) -> frozenset[ObjectKey]:
@@ -41,24 +47,81 @@ async def as_webhook_sees(client: Client, setting: Setting, obj: Object) -> Sett
 
     What may not be read is not judged.
     """
-    if setting.target == OWN:
-        return setting
     try:
-        if setting.byo and setting.nodes is None:
+        if setting.byo and setting.nodes is None and setting.target != OWN:
             setting = replace(setting, nodes=tuple((await client.list(NODE)).items))
     except ApiError as error:
         if error.status != 403:
             raise
-    there: dict[ObjectKey, Object] = {}
-    for key in config_maps_named(obj):
-        try:
-            there[key] = await client.send(request.get(CONFIG_MAP, *key))
-        except ApiError as error:
-            if error.status == 403:
-                return setting
-            if error.status != 404:
-                raise
-    return replace(setting, config_maps=there)
+    return await with_config_maps(setting, obj, partial(looked_up, client, CONFIG_MAP))
+
+
+async def with_config_maps(
+    setting: Setting,
+    obj: Object,
+    look_up: Callable[[ObjectKey], Awaitable[tuple[Object | None, bool]]],
+    beside: Mapping[ObjectKey, Object] = MappingProxyType({}),
+) -> Setting:
+    """The setting, with the ConfigMaps that an object names.
+
+    Where one may not be read, or nobody refuses that there is none, none is looked into.
+
+    Args:
+        setting: whose rules count.
+        obj: a Workspace, or a set.
+        look_up: as `looked_up`, of the cluster.
+        beside: those that will be there, which go first.
+    """
+    named = config_maps_named(obj)
+    there = {key: beside[key] for key in named if key in beside}
+    for key in named - there.keys():
+        found, is_told = await look_up(key)
+        if found is not None:
+            there[key] = found
+        elif not is_told or setting.target == OWN:  # its pods wait until there is one
+            return setting
+    return replace(setting, config_maps=there) if named else setting
+
+
+async def looked_up(client: Client, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
+    """An object that Workspaces name, None without; and False where nobody tells whether there is one."""
+    try:
+        return await present(client, request.get(kind, *key)), True
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return None, False
+
+
+async def missing_references(
+    obj: Object,
+    namespace: str,
+    look_up: Callable[[Kind, ObjectKey], Awaitable[tuple[Object | None, bool]]],
+    beside: Mapping[ObjectKey, Object] = MappingProxyType({}),
+) -> tuple[list[str], list[str]]:
+    """What a Workspace or set names and nobody has: pull secrets are a problem, the rest is a warning.
+
+    Args:
+        obj: the Workspace or set.
+        namespace: of it.
+        look_up: as `looked_up`, of the cluster.
+        beside: ConfigMaps that will be there.
+    """
+    problems, warnings = [], []
+    judged = workspace_of(obj) if kinds.is_set(obj) else obj
+    for path, named in references(judged):
+        key = ObjectKey(namespace, named.name)
+        kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
+        if kind is None or (kind is CONFIG_MAP and key in beside):
+            continue
+        found, is_told = await look_up(kind, key)
+        if found is not None or not is_told:
+            continue
+        if path == "pull":
+            problems.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
+        else:
+            warnings.append(f"{path}: there is no {named.kind} {named.name}; the pods wait for it")
+    return problems, warnings
 
 
 def config_named(workspace: Object, rules: Rules) -> ObjectKey | None:

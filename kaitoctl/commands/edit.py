@@ -9,11 +9,13 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import (
+    asked_context,
     certain_write,
     consent,
     files,
@@ -149,6 +151,21 @@ async def _look(target: Target, asked: Named, how: _EditOptions) -> tuple[Object
         return live, replace(setting, catalog=how.catalog)
 
 
+async def _judged(
+    target: Target, goal: Object, before: Object, setting: Setting
+) -> tuple[Setting, list[str], list[str]]:
+    """As a plan judges it: the setting with what the object names, why it is refused, what is to be known."""
+    judge = planning.set_problems if kinds.is_set(goal) else planning.problems
+    async with connected(target) as client:
+        seen = await asked_context.as_webhook_sees(client, setting, goal)
+        problems, warnings = judge(goal, seen, before)
+        if problems:
+            return seen, list(problems), []
+        look_up = partial(asked_context.looked_up, client)
+        missing, waits = await asked_context.missing_references(goal, key_of(goal).namespace, look_up)
+    return seen, missing, [*warnings, *waits]
+
+
 def _edit(target: Target, live: Object, setting: Setting, session: _Session, how: _EditOptions) -> None:
     """Edit until it is right, nothing is changed, or nobody wants to go on."""
     before = _editable(live)
@@ -165,11 +182,12 @@ def _edit(target: Target, live: Object, setting: Setting, session: _Session, how
             session.path.unlink()
             output.step("nothing was changed")
             return
-        judge = planning.set_problems if kinds.is_set(goal) else planning.problems
-        problems, warnings = judge(goal, setting, before)
-        session.problems = list(problems)
-        if problems:
-            session.is_for_a_new_one = planning.must_be_recreated(goal, setting, before)
+        try:
+            seen, session.problems, warnings = invocation.answer_of(_judged(target, goal, before, setting))
+        except KaitoctlError as error:
+            raise _with_file(error, session) from error
+        if session.problems:
+            session.is_for_a_new_one = planning.must_be_recreated(goal, seen, before)
             continue
         for line in warnings:
             output.warning(line)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
-from kaitoctl.commands.asked_context import config_maps_named
+from kaitoctl.commands.asked_context import looked_up, missing_references, with_config_maps
 from kaitoctl.commands.cluster import (
     explain_refusal,
     field_manager,
@@ -24,12 +24,10 @@ from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api, planning, revisions
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
-from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kaito.planning import Change, Plan, Trial
 from kaitoctl.kube import refusal_hints, request
-from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, ObjectKey, is_being_deleted, uid_of, with_type
+from kaitoctl.kube.objects import CONFIG_MAP, Kind, ObjectKey, is_being_deleted, uid_of, with_type
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.screens import output
 
@@ -127,7 +125,7 @@ class _Judge:
     ) -> None:
         self._client, self._world, self._asked = client, world, asked
         self._config_maps = config_maps
-        self._named: dict[tuple[Kind, ObjectKey], asyncio.Future[Object | None]] = {}
+        self._named: dict[tuple[Kind, ObjectKey], asyncio.Future[tuple[Object | None, bool]]] = {}
 
     async def judged(self, one: Written) -> Trial | Change:
         """The document as the server would take it, or why it is refused."""
@@ -207,20 +205,9 @@ class _Judge:
         return api.kind_of(one.obj) if version in (f"{api.GROUP}/{name}" for name in api.VERSIONS) else None
 
     async def _with_config_maps(self, body: Object) -> Setting:
-        """The world's setting, with the ConfigMaps that the document names: of the plan, or of the cluster.
-
-        Where one may not be read, or nobody refuses that there is none, none is looked into.
-        """
-        setting = self._world.setting
-        named = config_maps_named(body)
-        there = {key: self._config_maps[key] for key in named if key in self._config_maps}
-        for key in named - there.keys():
-            found, is_told = await self._look_up(CONFIG_MAP, key)
-            if found is not None:
-                there[key] = found
-            elif not is_told or self._world.is_own:  # its pods wait until there is one
-                return setting
-        return replace(setting, config_maps=there) if named else setting
+        """The setting, with the ConfigMaps that the document names: of the plan, or of the cluster."""
+        look_up = partial(self._look_up, CONFIG_MAP)
+        return await with_config_maps(self._world.setting, body, look_up, self._config_maps)
 
     def _offline(
         self, one: Written, body: Object, before: Object | None, setting: Setting
@@ -234,34 +221,15 @@ class _Judge:
         return planning.problems(body, setting, before)
 
     async def _references(self, one: Written, body: Object) -> tuple[list[str], list[str]]:
-        """What a Workspace or set names and nobody has: pull secrets are refused, of the rest is warned."""
-        problems, warnings = [], []
-        judged = workspace_of(body) if one.kind == api.INFERENCE_SET.kind else body
-        for path, named in references(judged) if one.kind != "ConfigMap" else ():
-            key = ObjectKey(one.key.namespace, named.name)
-            kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
-            if kind is None or (kind is CONFIG_MAP and key in self._config_maps):
-                continue
-            found, is_told = await self._look_up(kind, key)
-            if found is not None or not is_told:
-                continue
-            if path == "pull":
-                problems.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
-            else:
-                warnings.append(f"{path}: there is no {named.kind} {named.name}; the pods wait for it")
-        return problems, warnings
+        if one.kind == "ConfigMap":
+            return [], []
+        return await missing_references(body, one.key.namespace, self._look_up, self._config_maps)
 
     async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
-        """An object that Workspaces name, asked for once; False where nobody tells whether there is one."""
+        """As `looked_up`, asked for once."""
         if (kind, key) not in self._named:
-            asking = present(self._client, request.get(kind, *key))
-            self._named[kind, key] = asyncio.ensure_future(asking)
-        try:
-            return await asyncio.shield(self._named[kind, key]), True
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            return None, False
+            self._named[kind, key] = asyncio.ensure_future(looked_up(self._client, kind, key))
+        return await asyncio.shield(self._named[kind, key])
 
 
 def _words(error: ApiError, one: Written, kind: Kind) -> str:

@@ -384,7 +384,8 @@ async def restart_of(
         client, is_sandbox=is_sandbox, managed=managed, known=known, namespaces=[key.namespace]
     )
     workload, pods = _workload(world, workspace), _pods(world, key)
-    share = _share(world).of(workspace, _claims_of(world, key))
+    contexts = await contexts_on_cluster(client, [workspace], (), lambda one: rules_in(world.setting, one))
+    share = _share(world).of(workspace, _claims_of(world, key), context=contexts.get(key, 0))
     effects = Effects()
     if world.is_own and workload is not None and (seen := world.stores.workspaces.get(key)) is not None:
         (found,) = await _forecasts(client, world, [seen], (), {key: running(workload)})

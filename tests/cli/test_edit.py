@@ -280,3 +280,21 @@ def test_a_set_whose_status_moves_is_edited_and_one_that_somebody_changes_is_not
         done = edit(phis, str(script), "--yes", "--no-wait", code=code)
     assert "InferenceSet" in done.stderr and "was changed by somebody else meanwhile" in done.stderr
     Path(done.stderr.split("the edited InferenceSet is in ")[1].strip()).unlink()
+
+
+def test_an_edit_reads_the_config_maps_that_it_names_as_a_plan_does(shell: Shell, namespace: str) -> None:
+    create = ("--preset", "phi-4", "--instance-type", "Standard_NC24ads_A100_v4", "-n", namespace)
+    shell.kaitoctl("create", "workspace", "phi", *create, "--no-wait", "--yes")
+    here: dict[str, Any] = {"KUBECONFIG": shell.kubeconfig, "KAITOCTL_SANDBOX": ""}
+    words = ("edit", "phi", "-n", namespace, "--yes", "--no-wait")
+    kaito = ("--target-version", "v0.12")
+
+    once = 'grep -q config: "$1" || sed -i -e "s/^inference:/inference:\\n  config: none/" "$1"'
+    editor = shlex.join(["sh", "-c", once, "-"])
+    done = shell.kaitoctl(*words, *kaito, code=2, EDITOR=editor, **here)
+    assert f"inference.config: there is no ConfigMap {namespace}/none" in done.stderr
+    Path(done.stderr.split("the edited Workspace is in ")[1].split(";")[0]).unlink()
+    assert "config" not in shell.get("workspace", "phi", "-n", namespace)["inference"]
+    # kaitoctl's controller builds it, and its pods wait for the ConfigMap: that is said.
+    done = shell.kaitoctl(*words, "--target-version", "kaitoctl", EDITOR=editor, **here)
+    assert "there is no ConfigMap none; the pods wait for it" in " ".join(done.stderr.split())

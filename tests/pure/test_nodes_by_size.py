@@ -368,3 +368,16 @@ def test_the_weights_of_a_model_need_room_on_the_disk(machine: str, disk: str, w
     assert [("phi-4-mini-instruct needs about" in item.message) for item in said] == (
         [True] if warned else []
     )
+
+
+@pytest.mark.parametrize(("serves", "usable"), [("True", True), ("False", False)])
+def test_a_config_map_that_grows_takes_no_node_from_a_model_that_serves(serves: str, usable: bool) -> None:
+    """KAITO counts nodes once, and the server reads its ConfigMap when it starts."""
+    rules = Rules("v0.12", "karpenter", context=1_000_000)
+    conditions = [{"type": "InferenceReady", "status": serves}]
+    status = {"targetNodeCount": 1, "workerNodes": ["gpu-a"], "conditions": conditions}
+    live = {**workspace("phi-4", A100), "status": status}
+    a, b = node_check.verdict(live, [node("gpu-a"), node("gpu-b")], [], rules=rules).nodes
+    assert (a.usable, b.usable) == (usable, False)
+    found = next(one for one in a.findings if one.code == "gpu-memory-too-small")
+    assert ("would not after a restart" in found.message) is usable

@@ -241,6 +241,8 @@ def conclude(
         return rank, node.name not in already, not node.is_provisioned, node.name
 
     ordered = _alike(sorted([*judged.values(), *missing], key=order), need)
+    if need.rules.is_modern and _serves(workspace):
+        ordered = [_where_it_serves(node) if node.name in already else node for node in ordered]
     selected = tuple(node.name for node in ordered if node.usable)[: need.required]
     return Verdict(
         need.required,
@@ -252,6 +254,24 @@ def conclude(
         need.refusal,
         need.unsized,
     )
+
+
+def _serves(workspace: Object) -> bool:
+    found = items(below(workspace, "status", "conditions"))
+    return any(below(one, "type") == api.INFERENCE_READY and below(one, "status") == "True" for one in found)
+
+
+def _where_it_serves(node: NodeVerdict) -> NodeVerdict:
+    """The verdict on a node where the model runs: nodes are counted once, ConfigMaps read at a start."""
+    return replace(node, findings=tuple(map(_at_the_next_start, node.findings)))
+
+
+def _at_the_next_start(finding: Finding) -> Finding:
+    if finding.level != "fail" or finding.code != "gpu-memory-too-small":
+        return finding
+    message = f"it serves there, and would not after a restart: {finding.message}"
+    hint = "lower max-model-len in its ConfigMap before its pods restart, or recreate it on other nodes"
+    return replace(finding, level="warn", message=message, hint=hint)
 
 
 def gpus_per_pod(workspace: Object, selected: Iterable[NodeVerdict], known: Catalog) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kaitoctl.advice import Advice, Command
+from kaitoctl.advice import Advice, Command, text
 from kaitoctl.kaito import merge_request, node_check, undo, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.planning.outage import deadlock, outage
@@ -304,7 +304,15 @@ def restart(
         returned=effects.returned,
         returned_perhaps=tuple(line for line in effects.returned if line in effects.perhaps),
         deadlock=deadlock(workload, verdict, _gpu_pods(pods), restarts),
+        breaks=_no_more_room(verdict) if restarts else "",
     )
+
+
+def _no_more_room(verdict: node_check.Verdict | None) -> Advice:
+    """Why the model would not start where it runs; empty where it would, or nobody knows."""
+    nodes = verdict.nodes if verdict else ()
+    found = (one for node in nodes for one in node.warnings if one.code == "gpu-memory-too-small")
+    return next((f"{one.message}; {text(one.hint)}" for one in found), "")
 
 
 def _gpu_pods(pods: Iterable[Object]) -> list[str]:
