@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import (
     certain_write,
     consent,
@@ -253,13 +253,21 @@ def _insist(plan: Plan, kept: Object | None) -> None:
         ]
         number = len(plan.refused)
         what = "1 object is refused" if number == 1 else f"{number} objects are refused"
-        raise InputError(f"{what}; nothing was written", problems=lines)
+        raise InputError(f"{what}; nothing was written", problems=lines, hint=_ways(plan))
     if kept is not None and (moved := planning.what_moved(kept, plan)):
         raise InputError(
             "the cluster is no longer as it was when the plan was made; nothing was written",
             problems=moved,
             hint=Command("kaitoctl plan -f FILE --out FILE") + " makes a new one",
         )
+
+
+def _ways(plan: Plan) -> Advice:
+    """How to have what only a new Workspace can be."""
+    found = [change for change in plan.refused if change.way]
+    if len(found) == 1:
+        return f"to recreate {found[0].title}: " + found[0].way
+    return Command("kaitoctl plan -f FILE") + " names the commands that recreate each" if found else ""
 
 
 def _show(target: Target, plan: Plan, prices: Prices) -> None:

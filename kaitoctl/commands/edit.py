@@ -187,7 +187,7 @@ def _edit(target: Target, live: Object, setting: Setting, session: _Session, how
         except KaitoctlError as error:
             raise _with_file(error, session) from error
         if session.problems:
-            session.is_for_a_new_one = planning.must_be_recreated(goal, seen, before)
+            session.is_for_a_new_one = bool(planning.immutable_only(goal, seen, before))
             continue
         for line in warnings:
             output.warning(line)

@@ -149,9 +149,10 @@ class _Judge:
                 if is_being_deleted(before):
                     return _refusal(one, "it is being deleted: wait until it is gone, and apply again")
                 problems, warnings = self._offline(one, body, before, setting)
-            if problems and before is not None and self._is_for_recreation(one, body, before):
+            immutable = self._immutable_only(one, body, before) if problems else ()
+            if immutable and before is not None:
                 if not await self._goes_back(kind, body, before):
-                    return plan_effects.recreation(self._world, one.source, before, body, problems)
+                    return plan_effects.recreation(self._world, one.source, before, body, immutable)
                 problems = ()
             if problems:
                 return _refusal(one, *problems, warnings=warnings)
@@ -174,9 +175,10 @@ class _Judge:
                 return listed
         return await present(self._client, request.get(kind, *key))
 
-    def _is_for_recreation(self, one: Written, body: Object, before: Object) -> bool:
-        setting = self._world.setting
-        return one.kind == "Workspace" and planning.must_be_recreated(body, setting, before)
+    def _immutable_only(self, one: Written, body: Object, before: Object | None) -> tuple[str, ...]:
+        if one.kind != "Workspace" or before is None:
+            return ()
+        return planning.immutable_only(body, self._world.setting, before)
 
     async def _goes_back(self, kind: Kind, body: Object, before: Object) -> bool:
         """Whether kaitoctl's controller has refused what the Workspace is, and it becomes what runs."""

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.planning import Change, Plan
 
 UNKNOWN = Prices()
+_FATES = {"recreated": "to be recreated"}  # applying writes nothing of it
 _MARKS = {"created": "+", "changed": "~", "recreated": "±", "unchanged": "=", "refused": "✗"}
 
 
 def lines(plan: Plan, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iterator[str]:
     """An entry for each object: what becomes of it, its fields, what it costs; then the sum."""
     for change in plan.changes:
-        yield f"{_MARKS[change.fate]} {change.title} {change.fate}"
+        yield f"{_MARKS[change.fate]} {change.title} {_FATES.get(change.fate, change.fate)}"
         yield from (f"    {line}" for line in _details(change, flags, prices))
     yield summary(plan, prices)
 
@@ -34,7 +35,8 @@ def _details(change: Change, flags: ClusterFlags, prices: Prices) -> Iterator[st
         yield f"to recreate it: {text(change.way, flags)}"
     if change.loading:
         yield f"model: {change.loading.words}"
-    yield from costs(change, flags, prices)
+    first = "when recreated: " if change.fate == "recreated" else ""
+    yield from (f"{first}{line}" for line in costs(change, flags, prices))
     yield from (f"warning: {line}" for line in change.warnings)
 
 
@@ -68,7 +70,7 @@ def costs(change: Change, flags: ClusterFlags, prices: Prices = UNKNOWN) -> Iter
 def summary(plan: Plan, prices: Prices = UNKNOWN) -> str:
     """One line."""
     counts = [(fate, sum(one.fate == fate for one in plan.changes)) for fate in _MARKS]
-    words = ", ".join(f"{count} {fate}" for fate, count in counts if count)
+    words = ", ".join(f"{count} {_FATES.get(fate, fate)}" for fate, count in counts if count)
     bought = ", ".join(f"{count} {name}" for name, count in plan.nodes_asked.items()) or "none"
     asked, most = (sum(getattr(one, name) for one in plan.changes) for name in ("nodes_asked", "nodes_most"))
     bought += f" (up to {most})" if most > asked else ""

@@ -168,11 +168,14 @@ def test_what_is_immutable_is_recreated_and_the_way_there_works(shell: Shell, na
     assert [line.split()[1].rstrip(",") for line in change["nodesReturned"]] == [claim.split("/")[1]]
     for form, bold in (("text", "±"), ("markdown", "recreated")):
         shown = shell.kaitoctl("plan", "-f", file, "-o", form, code=2).stdout
-        assert f"Workspace {namespace}/w recreated" in shown and bold in shown
-        assert (
-            "to recreate it: kaitoctl delete w" in shown
-            and f"released: NodeClaim {claim.split('/')[1]}" in shown
-        )
+        assert f"Workspace {namespace}/w to be recreated" in shown and bold in shown
+        assert f"when recreated: released: NodeClaim {claim.split('/')[1]}" in shown
+        assert "when recreated: 1 pod restarts" in shown and "1 to be recreated" in shown
+        assert "restarts" not in shown.replace("when recreated: 1 pod restarts", ""), "nothing is written"
+        assert shown.count("to recreate it: kaitoctl delete w") == shown.count("recreate it") == 1
+    stderr = shell.kaitoctl("apply", "-f", file, "--yes", code=2).stderr
+    assert f"to recreate Workspace {namespace}/w: {change['recreate']}" in " ".join(stderr.split())
+    assert "recreate it" not in stderr and "inference.preset: is immutable (falcon-7b -> phi-2)" in stderr
     delete, apply = change["recreate"].split(", then ")
     shell.kaitoctl(*delete.split()[1:], "--yes", "--timeout", "90s")
     shell.kaitoctl(*apply.split()[1:], "--yes", "--no-wait")

@@ -148,11 +148,11 @@ def as_just_seen(before: Object, after: Object, body: Object) -> Object:
     return {**before, "metadata": seen}
 
 
-def must_be_recreated(obj: Object, setting: validation.Setting, before: Object) -> bool:
-    """Whether a Workspace is refused for nothing but that its fields are immutable."""
-    found = validation.judge(obj, setting, old=before)
-    codes = {item.code for item in found if item.severity == "error"}
-    return bool(codes) and codes <= _FOR_GOOD and before.get("kind") == "Workspace"
+def immutable_only(obj: Object, setting: validation.Setting, before: Object) -> tuple[str, ...]:
+    """What of a Workspace cannot change, where that is all that it is refused for: a new one may be so."""
+    found = [item for item in validation.judge(obj, setting, old=before) if item.severity == "error"]
+    is_all = {item.code for item in found} <= _FOR_GOOD and before.get("kind") == "Workspace"
+    return tuple(item.text for item in found) if is_all else ()
 
 
 def recreation(
