@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kaitoctl.advice import Command
 from kaitoctl.commands.cluster import OF_ROLES
-from kaitoctl.commands.listed_sets import listed_sets
+from kaitoctl.commands.listed_sets import SETS, listed
 from kaitoctl.commands.option_values import Named
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, catalog
@@ -138,7 +138,7 @@ async def set_at(client: Client, key: ObjectKey) -> Fleet | None:
 
 async def no_such_set(client: Client, key: ObjectKey) -> ApiError:
     """The error for a name that no InferenceSet has, with the nearest one that exists."""
-    there = [str(one["metadata"]["name"]) for one in await listed_sets(client, key.namespace)]
+    there = [str(one["metadata"]["name"]) for one in await listed(client, SETS, key.namespace)]
     near = catalog.close_matches(key.name, there)
     listing = Command("kaitoctl status -n", key.namespace) + " lists what there is"
     hint = f"did you mean {near[0]}?" if near else listing

@@ -35,6 +35,7 @@ class Observation:
     Attributes:
         kind: Workspaces in the version that is read.
         changed: set whenever something has changed.
+        refused: kinds that most clusters do not have, and why they are not shown.
     """
 
     def __init__(self, client: Client, kind: Kind, *, once: bool = False) -> None:
@@ -44,6 +45,7 @@ class Observation:
         self._client = client
         self._tasks: dict[asyncio.Task[None], tuple[str, Informer]] = {}
         self._unseen: dict[str, str] = {}
+        self.refused: dict[Kind, str] = {}
         self._optional: tuple[Informer, ...] = ()  # of kinds that most clusters do not have
 
     async def _watch(self, informer: Informer) -> None:
@@ -70,6 +72,8 @@ class Observation:
             if error is None:  # it was to list once
                 continue
             if informer in self._optional and getattr(error, "status", 0) in (404, *NEVER_SHOWN):
+                if getattr(error, "status", 0) in REFUSED:
+                    self.refused[informer.kind] = str(error)
                 continue
             if informer is wanted or not isinstance(error, ApiError) or error.status not in NEVER_SHOWN:
                 raise error  # half a picture would mislead while a server is in trouble

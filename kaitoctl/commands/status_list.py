@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.cluster import connected, no_such
-from kaitoctl.commands.listed_sets import listed_roles, listed_sets
+from kaitoctl.commands.listed_sets import ROLES, SETS, is_served, listed
 from kaitoctl.commands.name_lookup import say_missing
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
@@ -56,18 +56,24 @@ async def show_list(target: Target, which: Which, output_format: str) -> None:
         roles: list[Object] = []
         if missing or not (which.names or which.labels):
             # One may stand without sets, as where KAITO's gate for it is off.
-            sets, roles = await asyncio.gather(listed_sets(client, picked), listed_roles(client, picked))
+            sets, roles = await asyncio.gather(
+                *(listed(client, kinds, picked, unseen) for kinds in (SETS, ROLES))
+            )
         if which.names:
             sets = [one for one in sets if key_of(one).name in missing]
             missing -= {key_of(one).name for one in sets}
             roles = [one for one in roles if key_of(one).name in missing]
             missing -= {key_of(one).name for one in roles}
         gone = [await no_such(client, picture.kind, ObjectKey(where, name)) for name in sorted(missing)]
-    for what, reason in unseen.items():
-        output.warning(f"{what} cannot be listed, so less is shown: {reason}")
+    _warn(unseen)
     made = _fleets(sets, roles, rows, datetime.now(UTC))
     _print(found, made, which.everywhere, output_format, datetime.now(UTC), where)
     say_missing(gone)
+
+
+def _warn(unseen: Mapping[str, str]) -> None:
+    for what, reason in unseen.items():
+        output.warning(f"{what} cannot be listed, so less is shown: {reason}")
 
 
 def _rows_named(rows: Sequence[Row], which: Which) -> list[Row]:
@@ -87,6 +93,9 @@ async def follow_list(target: Target, which: Which, timeout_s: float | None, out
                 client, "" if which.everywhere else client.namespace, labels=which.labels
             ) as observed,
         ):
+            unseen = observed.rows()[1]
+            kinds = [kind for kind in observed.refused if await is_served(client, kind)]
+            _warn({**unseen, **{kind.plural: observed.refused[kind] for kind in kinds}})
             while True:
                 await observed.follow_nodes()
                 every = observed.rows()[0]

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -331,7 +331,7 @@ def limited(shell: Shell, tmp_path: Path) -> Iterator[Callable[..., str]]:
     kubeconfig = shell.home / "state" / "sandbox" / "tests" / "kubeconfig"
     server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     refused: list[str] = []
-    codes = [403]
+    codes, unserved = [403], set[str]()
 
     def answer(method: str, path: str) -> tuple[int, str]:
         path = path.removeprefix("/s3cret-path")
@@ -348,14 +348,20 @@ def limited(shell: Shell, tmp_path: Path) -> Iterator[Callable[..., str]]:
             return 200, ""
         try:
             with urllib.request.urlopen(f"{server}{path}") as found:
-                return found.status, found.read().decode()
+                text = found.read().decode()
+                if path.startswith("/apis/kaito.sh/"):
+                    for kind in unserved:
+                        text = text.replace(f'"name":"{kind}"', '"name":"others"')
+                return found.status, text
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
     with serving(answer, tmp_path) as file:
 
-        def refusing(*words: str, code: int = 403) -> str:
+        def refusing(*words: str, code: int = 403, without: Iterable[str] = ()) -> str:
             refused[:], codes[:] = words, [code]
+            unserved.clear()
+            unserved.update(without)
             return file
 
         yield refusing
@@ -380,6 +386,30 @@ def test_without_rights_the_answer_has_fewer_details_and_says_so(
     )
     assert "pods cannot be listed" in listed.stderr
     assert "falcon" in listed.stdout
+
+
+def test_sets_that_may_not_be_listed_are_said_to_be_left_out(
+    shell: Shell, screens: str, limited: Callable[..., str]
+) -> None:
+    hidden = ("inferencesets", "multiroleinferences")
+
+    def listed(kubeconfig: str, *more: str) -> str:
+        words = ("status", "-n", screens, "--kubeconfig", kubeconfig, *more)
+        done = shell.kaitoctl(*words, KAITOCTL_SANDBOX="")
+        assert "falcon" in done.stdout
+        return done.stderr
+
+    for form in ("table", "json", "name"):
+        said = listed(limited(*hidden), "-o", form)
+        for kind in hidden:
+            assert f"{kind} cannot be listed, so less is shown" in said
+    followed = ("status", "-n", screens, "-w", "--timeout", "3s", "--kubeconfig", limited("pods", *hidden))
+    done = shell.kaitoctl(*followed, KAITOCTL_SANDBOX="", code=124)
+    assert all(done.stderr.count(f"{kind} cannot be listed") == 1 for kind in ("pods", *hidden))
+    said = listed(limited(hidden[0]))
+    assert hidden[0] in said and hidden[1] not in said
+    # An API server judges rights before it looks whether there is such a kind at all.
+    assert listed(limited(*hidden, without=hidden)) == ""
 
 
 def test_a_selector_that_the_server_cannot_read_ends_the_look(
