@@ -60,6 +60,7 @@ LATE = {
     ("endpoint", "commands.chosen_replica.way_to"): "most names are those of Workspaces",
     ("endpoint", "commands.kaito_detection.as_said"): "only where workloads may not be seen",
     ("endpoint", "commands.target_release.check_manager"): "only with --target-version",
+    ("endpoint", "kaito.diagnosis.of_ways_in.pending_load_balancer"): "most load balancers have an address",
     ("logs", "commands.chosen_replica.replica_for"): "most names are those of Workspaces",
     ("follow_fleet", "commands.fleet_picture.FleetPicture"): "pipes get lines",
     ("events", "commands.events_fleet"): "most names are those of Workspaces",

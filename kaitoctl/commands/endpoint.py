@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Command, text
 from kaitoctl.commands import option_values
 from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.name_lookup import workspace_or_fleet
@@ -70,6 +71,8 @@ async def _endpoint(target: Target, asked: Named, kind: str, output_format: str,
     output.data(output.visible(str(found["addresses"][kind])))
     if found["simulated"]:
         output.note("its pods are simulated: nothing answers there")
+    for line in found["warnings"]:
+        output.warning(line)
 
 
 async def found_addresses(client: Client, target: Target, asked: Named, managed: ManagedBy) -> Object:
@@ -150,6 +153,7 @@ def addresses(
         "port": port,
         "simulated": bool(ready) and all(map(pod_state.is_simulated, ready)),
         "proxy_path": proxy,
+        "warnings": _pending(seen, main),
         "addresses": {
             "cluster": f"http://{name}.{key.namespace}.svc:{port}{path}",
             "proxy": f"{client.host}{proxy}{path}",
@@ -161,6 +165,18 @@ def addresses(
             "local": f"{local}{path}" if local else None,
         },
     }
+
+
+def _pending(seen: Snapshot, service: Object) -> list[str]:
+    """What keeps a load balancer from having an address, as `why` says it; nothing where it has one."""
+    if dig(service, "spec", "type") != "LoadBalancer" or dig(service, "status", "loadBalancer", "ingress"):
+        return []
+    from kaitoctl.kaito.diagnosis.of_ways_in import pending_load_balancer  # most have an address, or none
+
+    found = pending_load_balancer(seen, datetime.now(UTC)) if service is main_service(seen) else None
+    if found is None:
+        return [f"the load balancer of Service {key_of(service).name} has no address yet"]
+    return [f"{found.message}; {text(found.hint)} [{found.code}]"]
 
 
 def _phase(seen: Snapshot) -> str:

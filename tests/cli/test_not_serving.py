@@ -292,3 +292,42 @@ def test_endpoints_stand_in_for_the_slices_that_a_role_does_not_show(bare: Shell
     for path in ("ports", "port"), ("endpoints", "addresses"):
         part, key = path
         assert [item[key] for item in told[part]] == [item[key] for item in slice_[part]]
+
+
+def test_an_address_is_given_with_what_its_load_balancer_waits_for(
+    bare: Shell, served: str, wait_until: Wait
+) -> None:
+    where = ("falcon", "-n", served)
+    bare.kubectl(*patched("service", {"spec": {"type": "LoadBalancer"}}), "-n", served)
+
+    def asked() -> tuple[list[str], str, str | None]:
+        found = json.loads(bare.kaitoctl("endpoint", *where, "-o", "json").stdout)
+        done = bare.kaitoctl("endpoint", *where)
+        assert done.stdout.startswith(f"http://falcon.{served}.svc:80/")
+        return found["warnings"], done.stderr, found["addresses"]["load-balancer"]
+
+    if "KAITOCTL_SANDBOX" in bare.cluster:  # which makes load balancers
+        wait_until(lambda: asked()[2] is not None)
+        assert asked()[0] == [] and "load balancer" not in asked()[1]
+        return
+    young = "the load balancer of Service falcon has no address yet"
+    warnings, said, address = asked()
+    assert (warnings, address) == ([young], None) and young in said
+    uid = bare.get("service", "falcon", "-n", served)["metadata"]["uid"]
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "falcon.1", "namespace": served},
+        "involvedObject": {"kind": "Service", "name": "falcon", "namespace": served, "uid": uid},
+        "reason": "SyncLoadBalancerFailed",
+        "message": "Error syncing load balancer: failed to ensure load balancer: no available IPs",
+        "type": "Warning",
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+    }
+    bare.apply(event)
+    (warning,), said, _ = asked()
+    assert "no available IPs" in warning and warning.endswith("[load-balancer-pending]")
+    assert "only the cluster reaches the model" in " ".join(said.split())
+    (noted,) = json.loads(bare.kaitoctl("why", *where, "-o", "json").stdout)["others"]
+    assert noted["code"] == "load-balancer-pending"
+    assert noted["message"].partition(", so")[2].rstrip(".") in warning

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import is_foreign, main_service
+from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig, labels_of
 
@@ -81,6 +84,12 @@ def load_balancer(case: Case) -> Iterator[Cause]:
         command=kubectl_hints.describe(main),
         weight="note",
     )
+
+
+def pending_load_balancer(seen: Snapshot, now: datetime) -> Cause | None:
+    """The same for who asks for an address; None where there is one, or the wait has just begun."""
+    assert seen.workspace is not None
+    return next(load_balancer(Case(seen, seen.workspace, progress(seen), now)), None)
 
 
 def lacks_address(service: Object) -> bool:
