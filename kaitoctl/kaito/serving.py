@@ -164,6 +164,29 @@ def is_foreign(seen: Snapshot, pod: Object) -> bool:
     return is_set and (owner.get("kind"), owner.get("name")) not in own
 
 
+def others_behind(seen: Snapshot, service: Object) -> list[str]:
+    """The names of ready pods behind a Service that the Workspace's workload has not made."""
+    selector = dig(service, "spec", "selector") or {}
+    own = {str(pod["metadata"]["name"]) for pod in seen.pods if not is_foreign(seen, pod)}
+    if not own:
+        return []  # whose they are cannot be told
+    chosen = [
+        str(pod["metadata"]["name"])
+        for pod in seen.pods
+        if is_foreign(seen, pod)
+        and pod_state.is_ready(pod)
+        and selector
+        and selector.items() <= labels_of(pod).items()
+    ]
+    told = [
+        str(dig(endpoint, "targetRef", "name"))
+        for item in seen.slices
+        for endpoint in item.get("endpoints") or ()
+        if dig(endpoint, "targetRef", "kind") == "Pod" and dig(endpoint, "conditions", "ready") is not False
+    ]
+    return sorted({*chosen, *(name for name in told if name not in own)})
+
+
 def is_on_lost_node(seen: Snapshot, pod: Object) -> bool:
     """Whether the pod's node is gone or not Ready: Kubernetes takes such pods out of every Service.
 

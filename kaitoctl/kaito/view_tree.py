@@ -10,7 +10,7 @@ from typing import Literal
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.rollout import Progress
-from kaitoctl.kaito.serving import main_service, serving
+from kaitoctl.kaito.serving import is_foreign, main_service, others_behind, serving
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import (
@@ -66,10 +66,16 @@ def tree_of(workspace: Object, seen: Snapshot, progress: Progress) -> Item:
     children += [_node(node) for node in _by_name(seen.nodes) if node["metadata"]["name"] not in in_claims]
     children += _mirror(seen.mirror)
     children += [_workload(item, workspace, seen) for item in (*seen.workloads, *seen.jobs)]
-    owners = {uid_of(item) for item in (*seen.workloads, *seen.jobs, *seen.replica_sets)}
+    owners = {uid_of(item) for item in (*seen.workloads, *seen.jobs)}
+    owners |= {uid_of(one) for one in seen.replica_sets if (controller_of(one) or {}).get("uid") in owners}
     orphans = [pod for pod in _by_name(seen.pods) if (controller_of(pod) or {}).get("uid") not in owners]
-    children += _pods(orphans)
+    main = main_service(seen)
+    behind = set(others_behind(seen, main)) if main and "pods" not in seen.unseen else set()
+    children += _pods([pod for pod in orphans if not is_foreign(seen, pod)])
+    children += [_foreign(pod, behind) for pod in orphans if is_foreign(seen, pod)]
     children += [_service(item, seen) for item in _by_name(seen.services)]
+    unlabelled = behind - {str(pod["metadata"]["name"]) for pod in seen.pods}
+    children += [Item("Pod", name, "bad", "NotOurs", "", _SHARES) for name in sorted(unlabelled)]
     name, info = key_of(workspace).name, measured_throughput(workspace)
     return Item("Workspace", name, mark, status, creation_time_of(workspace), info, tuple(children))
 
@@ -198,6 +204,7 @@ def _replica_set(item: Object, pods: list[Object]) -> Item:
 
 
 _MOST_FAILED = 3
+_SHARES = "behind the Service, gets a share of the prompts"
 
 
 def _pods(pods: list[Object]) -> list[Item]:
@@ -247,6 +254,15 @@ def _pod(pod: Object) -> Item:
         ", ".join(words),
         tuple(_containers(pod)),
     )
+
+
+def _foreign(pod: Object, behind: set[str]) -> Item:
+    """A pod with the Workspace's label that another workload or a person has made."""
+    owner, name = controller_of(pod), str(pod["metadata"]["name"])
+    info = [f"of {owner['kind']} {owner['name']}" if owner else "without an owner"]
+    info += [_SHARES] * (name in behind)
+    mark: Mark = "bad" if name in behind else "off"
+    return Item("Pod", name, mark, "NotOurs", creation_time_of(pod), ", ".join(info))
 
 
 def _containers(pod: Object) -> Iterable[Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.view import view
+from kaitoctl.kaito.view_tree import Item
 
 POD = "falcon-5b8f-abcde"
 AZURE = (
@@ -226,3 +228,56 @@ def test_what_holds_a_pod_that_holds_the_gpus_of_the_next(
     assert cause.about == "Pod falcon-5b8f-new02"
     assert words in cause.message
     assert hint in cause.hint
+
+
+# --- as the tree shows them --------------------------------------------------------------------------------
+
+SHARE = "behind the Service, gets a share of the prompts"
+
+
+def drawn(world: World, name: str) -> list[Item]:
+    """All rows of the tree with this name."""
+
+    def of(item: Item) -> Iterator[Item]:
+        yield item
+        for child in item.children:
+            yield from of(child)
+
+    return [item for item in of(view(world.seen(), NOW).tree) if item.name == name]
+
+
+@pytest.mark.parametrize(
+    ("owners", "uid", "whose"),
+    [
+        ([], "u", "without an owner"),
+        (OF_ANOTHER, "u", "of ReplicaSet other-77"),
+        (OF_ANOTHER, "rs-other", "of ReplicaSet other-77"),  # which has the Workspace's label, too
+        (OF_SET, "u", "of StatefulSet other"),
+    ],
+)
+def test_the_tree_marks_pods_of_somebody_else(owners: Any, uid: str, whose: str) -> None:
+    world = other_deployment(
+        with_pod(serving_world(), ownerReferences=[{**one, "uid": uid} for one in owners])
+    )
+    (item,) = drawn(world, "debug-nginx")
+    assert (item.mark, item.status, item.info) == ("bad", "NotOurs", f"{whose}, {SHARE}")
+    (own,) = drawn(world, POD)
+    assert (own.mark, own.status) == ("ok", "Running")
+    unready = next(item for item in world.objects if item["metadata"]["name"] == "debug-nginx")
+    unready["status"]["conditions"] = []
+    (item,) = drawn(world, "debug-nginx")
+    assert (item.mark, item.status, item.info) == ("off", "NotOurs", whose), "nobody is led to it"
+
+
+def test_the_tree_shows_pods_behind_the_service_that_have_not_the_label() -> None:
+    world = slices(serving_world(), POD, "web-1")
+    world["Service"]["spec"]["selector"] = {}
+    (item,) = drawn(world, "web-1")
+    assert (item.kind, item.mark, item.status, item.info) == ("Pod", "bad", "NotOurs", SHARE)
+    assert len(drawn(world, POD)) == 1
+    assert not drawn(serving_world(), "web-1")
+
+
+def test_pods_that_nobody_tells_apart_are_not_marked() -> None:
+    world = with_pod(serving_world()).without("Deployment")
+    assert all(item.status != "NotOurs" for item in (*drawn(world, "debug-nginx"), *drawn(world, POD)))

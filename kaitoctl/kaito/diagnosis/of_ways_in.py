@@ -18,9 +18,8 @@ from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import progress
-from kaitoctl.kaito.serving import is_foreign, main_service
+from kaitoctl.kaito.serving import main_service, others_behind
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object, dig, labels_of
 
 _MADE_WITHIN_S = 300.0
@@ -104,7 +103,7 @@ def foreign_pods(case: Case) -> Iterator[Cause]:
     main = main_service(case.seen)
     if main is None or "pods" in case.seen.unseen:
         return
-    for name in others_behind(case, main):
+    for name in others_behind(case.seen, main):
         selector = dig(main, "spec", "selector") or {}
         chosen_by = (dig(item, "spec", "selector", "matchLabels") for item in case.seen.workloads)
         labels: Object = next(filter(None, chosen_by), {})
@@ -119,29 +118,6 @@ def foreign_pods(case: Case) -> Iterator[Cause]:
             command=command,
             weight="note",
         )
-
-
-def others_behind(case: Case, service: Object) -> list[str]:
-    """The names of ready pods behind a Service that the Workspace's workload has not made."""
-    seen, selector = case.seen, dig(service, "spec", "selector") or {}
-    own = {str(pod["metadata"]["name"]) for pod in seen.pods if not is_foreign(seen, pod)}
-    if not own:
-        return []  # whose they are cannot be told
-    chosen = [
-        str(pod["metadata"]["name"])
-        for pod in seen.pods
-        if is_foreign(seen, pod)
-        and pod_state.is_ready(pod)
-        and selector
-        and selector.items() <= labels_of(pod).items()
-    ]
-    told = [
-        str(dig(endpoint, "targetRef", "name"))
-        for item in seen.slices
-        for endpoint in item.get("endpoints") or ()
-        if dig(endpoint, "targetRef", "kind") == "Pod" and dig(endpoint, "conditions", "ready") is not False
-    ]
-    return sorted({*chosen, *(name for name in told if name not in own)})
 
 
 def _labels(case: Case, name: str) -> list[tuple[str, str]]:
