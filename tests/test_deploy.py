@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from controller.test_machines import crd_of
 from controller.test_provisioners import Karpenter, asks
 from fleet_world import FleetWorld, adapter, inference_set
 from world import World, crds, falcon, gpu_node, node_status
@@ -267,7 +268,7 @@ async def _sandbox() -> Any:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        async with cluster(crds=crds()) as running:
+        async with cluster(crds=[*crds(), crd_of(kaito.MACHINE)]) as running:
             kubeconfig = Path(folder) / "kubeconfig"
             running.write_kubeconfig(kubeconfig)
             yield kubeconfig
@@ -298,6 +299,7 @@ def test_the_role_grants_what_the_controller_asks_for_and_nothing_else(objects: 
     asked.discard(("get", "", "secrets"))
     # Which versions are served: the ClusterRole system:discovery lets everybody who is known ask.
     asked -= {("get", "", f"/apis/kaito.sh{version}") for version in ("", "/v1alpha1", "/v1beta1")}
+    asked.discard(("get", "", f"/apis/{kaito.MACHINE.api_version}"))
     assert asked - given == set(), "the controller asks for what it may not do"
     assert given - asked == set(), "the role grants what the controller does not ask for"
     assert {group for _, group, _ in granted(role)} == {"coordination.k8s.io"}

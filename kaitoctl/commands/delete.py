@@ -277,7 +277,7 @@ def show(target: Target, deletion: Deletion) -> None:
         if not deletion.of_set:  # its owner goes with it
             ownership_warnings.warn(target, deletion.workspace)
     for line in deletion.ends.lines():
-        output.note(line)
+        output.note(target.text(line))
 
 
 async def _agree(deletions: Sequence[Deletion], wholes: Sequence[_Whole], *, yes: bool) -> None:

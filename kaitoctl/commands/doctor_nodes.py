@@ -25,6 +25,7 @@ from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
 from kaitoctl.kaito.node_check.inventory import gpu_inventory
 from kaitoctl.kaito.validation import release_detection
+from kaitoctl.kaito.validation.problem import OWN
 from kaitoctl.kube import conditions, partial_decoding
 from kaitoctl.kube.objects import (
     NODE,
@@ -38,7 +39,7 @@ from kaitoctl.kube.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from kaitoctl.kube.objects import Object
 
@@ -147,7 +148,7 @@ async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
         hint = "install Karpenter, or run KAITO with the provisioner that is there"
         yield Check("nodes", _PROVISIONER, "error", message, hint)
         return
-    said = f"NodeClaims are served as {', '.join(sorted(served))}"
+    said = _served_words(served)
     if cluster.is_sandbox:
         yield Check("nodes", _PROVISIONER, "ok", said)
         return
@@ -167,10 +168,23 @@ async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
         yield Check("nodes", _PROVISIONER, "ok" if one.ready else "error", words, hint)
 
 
+def _served_words(versions: Collection[str]) -> str:
+    """As what nodes can be asked for: Karpenter's group has had Machines before it had NodeClaims."""
+    machines = api.MACHINE.version
+    claims = ", ".join(sorted(version for version in versions if version != machines))
+    said = [f"NodeClaims are served as {claims}"] if claims else []
+    if machines in versions:
+        said.append(f"Machines as {machines}" if claims else f"Machines are served as {machines}")
+    return ", ".join(said)
+
+
 async def claims(cluster: Examined) -> AsyncIterator[Check]:
     """NodeClaims that nobody takes up, and machines that were not launched."""
     client = cluster.client
     served = await group_versions(client, NODE_CLAIM.group) or ()
+    if api.MACHINE.version in served:
+        async for check in _machines(cluster):
+            yield check
     version = next((one for one in ("v1", "v1beta1") if one in served), None)
     if version is None:
         return
@@ -205,6 +219,30 @@ async def claims(cluster: Examined) -> AsyncIterator[Check]:
         message = f"NodeClaim {name} was not launched: {failed.get('reason')}: {failed.get('message')}"
         look = Command("kubectl describe nodeclaim", name)
         yield Check("nodes", "node-claims", "warning", message, look)
+
+
+async def _machines(cluster: Examined) -> AsyncIterator[Check]:
+    """Machines by which an older KAITO asked for nodes, where kaitoctl's controller has taken over."""
+    controller = await _controller(cluster)
+    if not cluster.is_sandbox and (controller is None or controller.target != OWN):
+        return
+    try:
+        found = (await cluster.client.list(api.MACHINE, label_selector=api.LABEL_WORKSPACE)).items
+    except ApiError as error:
+        if error.status == 404:
+            return
+        raise
+    names = [key_of(one).name for one in found if not is_being_deleted(one)]
+    if names:
+        cost = "costs until it is deleted" if len(names) == 1 else "cost until they are deleted"
+        count = f"{len(names)} {node_check.plural('Machine', len(names))}"
+        message = (
+            f"{count} ({some(names)}) of an older KAITO {cost}: kaitoctl's controller counts their nodes, "
+            "and deletes none"
+        )
+        hint = Command("kaitoctl orphans") + " lists those of Workspaces that are gone; "
+        hint += Command("kubectl delete machine", names[0]) + " deletes one, with its node"
+        yield Check("nodes", "machines", "warning", message, hint)
 
 
 def _stuck(claim: Object, now: datetime) -> str:

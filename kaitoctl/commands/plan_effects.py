@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kaitoctl.advice import text
 from kaitoctl.commands import consent, plan_world
 from kaitoctl.commands.asked_context import contexts_on_cluster
 from kaitoctl.commands.kaito_detection import rules_in
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_quotas import QuotaEffects
 from kaitoctl.errors import ApiError, InputError
-from kaitoctl.kaito import api, planning
+from kaitoctl.kaito import api, node_claims, planning
 from kaitoctl.kaito.planning import Change, Effects, Trial
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -289,6 +290,7 @@ def _effects(world: World, item: Forecast) -> Effects:
         outgrown=tuple(_released(world, name, item.key) for name in item.outgrown),
         perhaps=tuple(_released(world, name, item.key) for name in item.perhaps),
         strays=item.strays,
+        warnings=tuple(text(node_claims.stays_words(one)) for one in item.machines),
     )
 
 
@@ -372,7 +374,9 @@ def recreation(world: World, source: str, before: Object, after: Object, refusal
         releases=claims,
         refusals=refusals,
     )
-    return replace(change, loading=planning.loading(after, world.settings))
+    machines = world.stores.machines.by(workspace_of_labels, key) if world.stores.machines else ()
+    stays = tuple(text(node_claims.stays_words(one)) for one in machines)
+    return replace(change, loading=planning.loading(after, world.settings), warnings=stays)
 
 
 async def restart_of(

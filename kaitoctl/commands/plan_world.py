@@ -14,6 +14,7 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check, revisions, validation
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.validation import release_detection
+from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
@@ -28,6 +29,7 @@ from kaitoctl.kube.objects import (
     STATEFUL_SET,
     Object,
     key_of,
+    labels_of,
 )
 from kaitoctl.kube.pod_state import UNFINISHED, holding_gpus
 from kaitoctl.reconcile.store import Store, store_of
@@ -125,6 +127,8 @@ async def observe_world(
     quotas, ranges = found.pop("quotas"), found.pop("ranges")
     if machines := found.pop("machines", None):
         found["claims"] = store_of({**found["claims"], **machines})
+    elif setting.target == validation.OWN and _has_had_machines(found):
+        found["machines"] = await lists.of(api.MACHINE, label_selector=api.LABEL_WORKSPACE)
     if setting.byo and NODE.plural not in lists.unseen:
         setting = replace(setting, nodes=tuple(found["nodes"].values()))  # which its webhook looks at
     unseen = tuple(sorted(lists.unseen))
@@ -142,6 +146,14 @@ async def observe_world(
         settings,
         tuple(quotas),
         tuple(ranges),
+    )
+
+
+def _has_had_machines(found: dict[str, Any]) -> bool:
+    """Whether KAITO up to v0.4.1 may have asked for nodes here; nobody else is asked for its Machines."""
+    nodes, workspaces = found["nodes"].values(), found["workspaces"].values()
+    return any(api.LABEL_PROVISIONER in labels_of(node) for node in nodes) or any(
+        conditions.find(workspace, "MachineReady") for workspace in workspaces
     )
 
 

@@ -64,6 +64,8 @@ RESERVED_LABELS = frozenset(
 """Labels that KAITO v0.12 drops from a selector, and that no version's users put on nodes."""
 
 LABEL_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
+LABEL_PROVISIONER = "karpenter.sh/provisioner-name"
+"""On nodes that were made for Machines."""
 LABEL_NODE_POOL = "karpenter.sh/nodepool"
 LABEL_MACHINE_TYPE = "kaito.sh/machine-type"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kaitoctl.advice import Advice
 from kaitoctl.kaito import api, node_check, node_claims
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.diagnosis.case import title_of
@@ -35,16 +36,16 @@ class Consequences:
     ends: tuple[str, ...]
     returned: tuple[str, ...]
     evicted: tuple[str, ...]
-    kept: tuple[str, ...]
+    kept: tuple[Advice, ...]
     stays: tuple[str, ...]
     waits_for: frozenset[str]
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[Advice]:
         """All of it, in the order in which it matters."""
         yield from (f"ends: {line}" for line in self.ends)
         yield from (f"released: {line}" for line in self.returned)
         yield from (f"evicted: {line}" for line in self.evicted)
-        yield from (f"kept: {line}" for line in self.kept)
+        yield from ("kept: " + line for line in self.kept)
         if self.stays:
             yield f"stays: {', '.join(self.stays)}"
 
@@ -69,6 +70,9 @@ def consequences(
     returned, evicted, kept, waits_for = [], [], [], set()
     for claim in seen.claims:
         if seen.is_ours and not node_claims.is_of(claim, workspace):
+            continue
+        if seen.is_ours and node_claims.is_machine(claim):
+            kept.append(node_claims.stays_words(claim))
             continue
         title, node = _claim(claim), node_claims.node_of(claim)
         holding = [pod for pod in others.get(node, ()) if pod_state.holds_accelerator(pod)]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, desired, node_check, tuning
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
@@ -96,6 +97,21 @@ def fits(workspace: Object, claim: Object) -> bool:
 def kept_words(claim: Object, why: str) -> str:
     """Why a NodeClaim that its Workspace does not need is not given back."""
     return f"NodeClaim {claim['metadata']['name']} is kept: {why}"
+
+
+def is_machine(claim: Object) -> bool:
+    """Whether it is a Machine, by which KAITO asked for nodes up to v0.4.1."""
+    return claim.get("kind") == api.MACHINE.kind
+
+
+def stays_words(machine: Object) -> Advice:
+    """That a Machine stays where kaitoctl's controller has taken its Workspace over, and what deletes it."""
+    name, node = machine["metadata"]["name"], node_of(machine)
+    where = f" (node {node})" if node else ""
+    return (
+        f"Machine {name}{where} stays and goes on costing: kaitoctl's controller deletes no Machine of an "
+        "older KAITO; to delete it, with its node: "
+    ) + Command("kubectl delete machine", name)
 
 
 def node_of(claim: Object) -> str:

@@ -14,8 +14,10 @@ import logging
 from collections.abc import Callable, Generator
 from datetime import datetime
 
+from kaitoctl.advice import text
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_claims
+from kaitoctl.kaito.node_claims import is_machine
 from kaitoctl.kaito.own_workloads import is_current
 from kaitoctl.kaito.workspace_events import kept_event
 from kaitoctl.kube import request
@@ -88,6 +90,8 @@ class ClaimDeletion:
         ready = {dig(pod, "spec", "nodeName") for pod in pods if is_ready(pod) and not is_finished(pod)}
         serving = ready & set(look.verdict.selected)
         superfluous = node_claims.outgrown(workspace, claims, serving=serving, held=look.held)
+        result.kept += [text(node_claims.stays_words(one)) for one in superfluous if is_machine(one)]
+        superfluous = [one for one in superfluous if not is_machine(one)]
         going = [claim for claim in superfluous if not self._keeps(claim, key_of(workspace), result)]
         nodes = {node for claim in going if (node := node_claims.node_of(claim))}
         if nodes and (wanted := self._nodes.wanted_by_others(workspace, nodes)):
@@ -175,10 +179,12 @@ class ClaimDeletion:
         Raises:
             ApiError: it cannot be seen whether a node may go.
         """
-        claims, owner = claims_of(self._stores, workspace), key_of(workspace)
+        owner, found = key_of(workspace), claims_of(self._stores, workspace)
+        machines = [claim for claim in found if is_machine(claim) and not is_being_deleted(claim)]
+        claims = [claim for claim in found if not is_machine(claim)]
         if self._stores.can_claim() and all(self._why_kept(claim, owner) for claim in claims):
             claims = yield from _live_claims(workspace)
-        kept: list[str] = []
+        kept = [text(node_claims.stays_words(one)) for one in machines]
         going: list[Object] = []
         is_unsure = False
         for claim in claims:

@@ -51,6 +51,7 @@ class Forecast:
         perhaps: those of `returned` that stay when the scheduler places pods on their nodes. Some may be
             other Workspaces', whose nodes its pods leave.
         strays: nodes where the scheduler may place pods of it that do not count there.
+        machines: of an older KAITO, which it can do without, and which stay.
     """
 
     key: ObjectKey
@@ -65,6 +66,7 @@ class Forecast:
     outgrown: tuple[str, ...] = ()
     perhaps: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
+    machines: tuple[Object, ...] = ()
 
 
 def forecast(
@@ -170,6 +172,7 @@ def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
     look, claims = world.nodes.look(workspace), claims_of(world.stores, workspace)
     workload = world.workload(key)
     outgrown: list[Object] = []
+    machines: list[Object] = []
     perhaps: list[str] = []
     if look.verdict.enough and world.has_workload(key):
         held = frozenset() if done.restarts else look.held
@@ -179,6 +182,8 @@ def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
             held |= room
         serving = look.verdict.selected
         outgrown = node_claims.outgrown(workspace, claims, serving=serving, held=held)
+        machines = [claim for claim in outgrown if node_claims.is_machine(claim)]
+        outgrown = [claim for claim in outgrown if claim not in machines]
         perhaps = [key_of(claim).name for claim in outgrown if node_claims.node_of(claim) in room]
     nodes = {node for claim in outgrown if (node := node_claims.node_of(claim))}
     kept = world.nodes.wanted_by_others(workspace, nodes) if nodes else set()
@@ -211,6 +216,7 @@ def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
         outgrown=tuple(given_back),
         perhaps=tuple(name for name in perhaps if name in given_back),
         strays=tuple(strays) if is_placing else (),
+        machines=tuple(machines),
     )
 
 

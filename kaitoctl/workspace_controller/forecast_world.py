@@ -64,8 +64,10 @@ class ForecastWorld:
     """
 
     def __init__(self, stores: Stores, planned: Iterable[Object], settings: Settings) -> None:
-        names = (item.name for item in fields(Stores) if item.name != "can_claim")
-        copied: dict[str, Any] = {name: store_of(dict(getattr(stores, name))) for name in names}
+        found = {item.name: getattr(stores, item.name) for item in fields(Stores)}
+        copied: dict[str, Any] = {
+            name: store_of(dict(one)) for name, one in found.items() if isinstance(one, Store)
+        }
         self._pods_before, self.stores = stores.pods, replace(stores, **copied)
         self.nodes = NodeView(self.stores, settings)
         self.has_pools = settings.provisioner == "karpenter"

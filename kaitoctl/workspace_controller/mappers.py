@@ -9,7 +9,7 @@ from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, ObjectKey, dig, is_being_deleted, key_of, labels_of
 from kaitoctl.reconcile.store import Store
 from kaitoctl.workspace_controller.children import CHILD_NAMES
-from kaitoctl.workspace_controller.stores import Stores, node_index, node_of_claim, workspace_of_labels
+from kaitoctl.workspace_controller.stores import Stores, claims_on, node_index, workspace_of_labels
 
 _ENDINGS = tuple(name({"metadata": {"name": ""}}) for name in CHILD_NAMES)
 
@@ -31,7 +31,7 @@ def workspaces_for_pod(pod: Object, stores: Stores) -> list[ObjectKey]:
 
 def workspaces_of_bought_node(node: str, stores: Stores) -> list[ObjectKey]:
     """Whose NodeClaim the node came with, whether it is still there or not."""
-    return [key for claim in stores.claims.by(node_of_claim, node) for key in workspace_of_labels(claim)]
+    return [key for claim in claims_on(stores, node) for key in workspace_of_labels(claim)]
 
 
 def workspaces_after(workspace: Object, workspaces: Store) -> list[ObjectKey]:

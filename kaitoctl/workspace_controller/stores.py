@@ -33,6 +33,8 @@ class Stores:
         revisions: those labelled with a Workspace's name, as `revisions.kept`.
         can_claim: whether the cluster serves the API by which nodes are asked for.
         pools: KAITO's and our NodePools, where Karpenter is asked with them.
+        machines: by which KAITO asked for nodes up to v0.4.1, where the cluster has them. They are counted
+            and never written.
     """
 
     workspaces: Store
@@ -48,6 +50,12 @@ class Stores:
     revisions: Store
     can_claim: Callable[[], bool]
     pools: Store = field(default_factory=Store)
+    machines: Store | None = None
+
+
+def _as_machine(obj: Object) -> Object:
+    """A Machine that says so wherever it is looked at."""
+    return {**without_managed_fields(obj), "kind": api.MACHINE.kind}
 
 
 _TRANSFORMS: Mapping[Kind, Callable[[Object], Object]] = {
@@ -56,6 +64,7 @@ _TRANSFORMS: Mapping[Kind, Callable[[Object], Object]] = {
     CONTROLLER_REVISION: revisions.trim_revision,
     NODE: node_check.trimmed,
     POD: pod_state.trimmed,
+    api.MACHINE: _as_machine,
 }
 
 
@@ -73,10 +82,18 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
 
 
 def bought_for(stores: Stores, key: ObjectKey, uid: str) -> list[Object]:
-    """The NodeClaims of the Workspace of this key and uid."""
+    """The NodeClaims of the Workspace of this key and uid, and Machines of an older KAITO."""
+    machines = [] if stores.machines is None else stores.machines.by(node_claims.made_for, key)
     if not stores.claims:
-        return []
-    return [*stores.claims.by(node_claims.made_for, uid), *stores.claims.by(node_claims.made_for, key)]
+        return machines
+    own = stores.claims.by(node_claims.made_for, uid)
+    return [*own, *stores.claims.by(node_claims.made_for, key), *machines]
+
+
+def claims_on(stores: Stores, node: str) -> list[Object]:
+    """The NodeClaims and Machines that a node was made for."""
+    machines = [] if stores.machines is None else stores.machines.by(node_of_claim, node)
+    return [*stores.claims.by(node_of_claim, node), *machines]
 
 
 def node_of_claim(claim: Object) -> tuple[str, ...]:

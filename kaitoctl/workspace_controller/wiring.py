@@ -34,7 +34,11 @@ from kaitoctl.reconcile.store import Change, Store
 from kaitoctl.workspace_controller import mappers
 from kaitoctl.workspace_controller.node_pools import MANAGED_POOLS, workspace_of_pool
 from kaitoctl.workspace_controller.reconcile import WorkspaceReconciler
-from kaitoctl.workspace_controller.served_version import run_until_another_is_served, wait_served
+from kaitoctl.workspace_controller.served_version import (
+    run_until_another_is_served,
+    serves_machines,
+    wait_served,
+)
 from kaitoctl.workspace_controller.stores import Stores, transform_of, workspace_of_labels
 
 if TYPE_CHECKING:
@@ -102,7 +106,7 @@ async def run(
     served = await wait_served(client)
     while True:
         settings = settings or Settings()
-        informers = _informers(client, served, namespace)
+        informers = _informers(client, served, namespace, machines=await serves_machines(client))
         if settings.provisioner == "karpenter":
             informers["pools"] = Informer(client, api.NODE_POOL, label_selector=MANAGED_POOLS, optional=True)
         gpu_pods = Derived([informers["pods"], informers["other_pods"]], _held, packed=True)
@@ -130,7 +134,7 @@ async def run(
         served = other
 
 
-def _informers(client: Client, served: Kind, namespace: str) -> dict[str, Informer]:
+def _informers(client: Client, served: Kind, namespace: str, *, machines: bool) -> dict[str, Informer]:
     """What shows the cluster, by the names of `Stores`; `gpu_pods` are made of `pods` and `other_pods`."""
 
     def of(kind: Kind, **options: Any) -> Informer:
@@ -159,7 +163,13 @@ def _informers(client: Client, served: Kind, namespace: str) -> dict[str, Inform
         ),
         "nodes": Informer(client, NODE, transform=transform_of(NODE), packed=True),
         "claims": Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True),
+        **({"machines": _of_machines(client)} if machines else {}),
     }
+
+
+def _of_machines(client: Client) -> Informer:
+    made = transform_of(api.MACHINE)
+    return Informer(client, api.MACHINE, label_selector=api.LABEL_WORKSPACE, optional=True, transform=made)
 
 
 def _stores(informers: dict[str, Informer], gpu_pods: Derived) -> Stores:
@@ -191,6 +201,8 @@ def _watch(
     watches("pods", workspace_of_labels)
     controller.watches(gpu_pods, lambda pod: mappers.workspaces_for_pod(pod, stores))
     watches("claims", workspace_of_labels)
+    if "machines" in informers:
+        watches("machines", workspace_of_labels)
     watches(
         "nodes",
         lambda node: mappers.workspaces_for_node(node, workspaces),

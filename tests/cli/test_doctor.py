@@ -73,6 +73,7 @@ def cluster(
     denied: tuple[str, ...] = (),
     nodes: tuple[Any, ...] = (),
     claims: tuple[Any, ...] = (),
+    machines: tuple[Any, ...] = (),
     workspaces: tuple[Any, ...] = (),
     version: str = "v1.33.1",
 ) -> Any:
@@ -88,6 +89,7 @@ def cluster(
             return 201, json.dumps({"status": {"allowed": not denied}})
         found = {"/apis/apps/v1/deployments": deployments, "/api/v1/nodes": nodes}
         found |= {"/apis/storage.k8s.io/v1/storageclasses": (), "/apis/karpenter.sh/v1/nodeclaims": claims}
+        found |= {"/apis/karpenter.sh/v1alpha5/machines": machines}
         if workspaces and path.startswith(("/api/v1/namespaces/", "/apis/")) and path not in found:
             found[path] = workspaces if path.endswith("/workspaces") else ()
         if (path in found and path.count("/") > 3) or path == "/api/v1/nodes":
@@ -106,6 +108,8 @@ BY_POOLS = deployment("ghcr.io/kaito-project/kaito/workspace:0.12.0", "--node-pr
 OLD_BYO = deployment(
     "mcr.microsoft.com/aks/kaito/workspace:0.9.4", "--feature-gates=disableNodeAutoProvisioning=true"
 )
+WITH_MACHINES = {**ALL_GROUPS, "karpenter.sh": ["v1", "v1alpha5"]}
+OURS = deployment("r.example/kaitoctl:0.1.0", "run-controller")
 OURS_BYO = deployment("r.example/kaitoctl:0.1.0", "run-controller", "--node-provisioner=byo")
 
 
@@ -174,6 +178,18 @@ OURS_BYO = deployment("r.example/kaitoctl:0.1.0", "run-controller", "--node-prov
             "karpenter 1.14.0: Deployment system/controller, 0 of 1 pods ready",
         ),
         (cluster(claims=(claim(),)), "node-claims", "error", "no node provisioner has acted on ws1"),
+        (
+            cluster(OURS, groups=WITH_MACHINES, machines=(claim(),)),
+            "machines",
+            "warning",
+            "1 Machine (ws1) of an older KAITO costs",
+        ),
+        (
+            cluster(OURS, groups=WITH_MACHINES),
+            "node-provisioner",
+            "ok",
+            "NodeClaims are served as v1, Machines as v1alpha5",
+        ),
         (
             cluster(claims=(claim(type="Launched", status="False", reason="LaunchFailed", message="quota"),)),
             "node-claims",

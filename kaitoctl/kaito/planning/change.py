@@ -38,6 +38,7 @@ class Effects:
         strays: nodes where the scheduler may place its pods, and where they do not count.
         breaks: as in `Change`.
         unsized: as in `Change`.
+        warnings: what should be known.
     """
 
     restarts: int = 0
@@ -53,6 +54,7 @@ class Effects:
     strays: tuple[str, ...] = ()
     breaks: Advice = ""
     unsized: Advice = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def uncertain(self) -> str:
@@ -221,7 +223,7 @@ def change_of(
         trial.fields,
         before is not None and _takes_away(trial),
         refusals,
-        trial.warnings,
+        (*trial.warnings, *effects.warnings),
         outage(before or after, workload, pods, effects.restarts, known),
         effects.asked,
         node_check.instance_type_of(after) if is_workspace and (effects.asked or effects.most) else "",

@@ -1,0 +1,247 @@
+"""Machines, by which KAITO asked for nodes up to v0.4.1, after kaitoctl's controller has taken over.
+
+They are counted, so no node is bought beside one, and never deleted; whoever can delete them is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from controller.test_burst import put
+from planned_world import PlannedWorld, plan_of
+from virtual_time import run
+from world import World, crds, falcon, gpu_node, is_ready, node_status, our_pod
+
+from kaitoctl import workspace_controller
+from kaitoctl.advice import text
+from kaitoctl.kaito import api as kaito
+from kaitoctl.kaito.deletion import consequences
+from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube import conditions, request
+from kaitoctl.kube.client import connect
+from kaitoctl.kube.objects import CRD, EVENT, NODE, NODE_CLAIM, Kind, Object, key_of
+from kaitoctl.kube.request import Request
+from kaitoctl.reconcile.store import Store
+from kaitoctl.sandbox.api import Call
+from kaitoctl.sandbox.server import ApiServer
+from kaitoctl.workspace_controller import transform_of
+
+STAMP = "2026-01-01T00:00:00Z"
+DELETES_IT = "kubectl delete machine wsm"
+
+
+def machine(node: str = "") -> Object:
+    """As KAITO v0.3.2 `pkg/machine/machine.go` makes one."""
+    labels = {
+        "karpenter.sh/provisioner-name": "default",
+        "kaito.sh/workspace": "falcon",
+        "kaito.sh/workspacenamespace": "default",
+        "apps": "falcon-7b",
+    }
+    values = {
+        "node.kubernetes.io/instance-type": "Standard_NC12s_v3",
+        "karpenter.sh/provisioner-name": "default",
+        "kaito.sh/machine-type": "gpu",
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/os": "linux",
+    }
+    return {
+        "apiVersion": kaito.MACHINE.api_version,
+        "kind": kaito.MACHINE.kind,
+        "metadata": {"name": "wsm", "labels": labels},
+        "spec": {
+            "machineTemplateRef": {"name": "wsm"},
+            "requirements": [{"key": key, "operator": "In", "values": [one]} for key, one in values.items()],
+            "resources": {"requests": {"storage": "120Gi"}},
+            "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
+        },
+        **({"status": {"nodeName": node}} if node else {}),
+    }
+
+
+def crd_of(kind: Kind) -> Object:
+    schema: Any = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": kind.kind, "plural": kind.plural, "singular": kind.kind.lower()}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {"group": kind.group, "scope": "Cluster", "names": names, "versions": [version]},
+    }
+
+
+class OldWorld(PlannedWorld):
+    """A cluster of KAITO v0.3's, with Machines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.do(request.apply(CRD, crd_of(kaito.MACHINE), manager="test", force=True))
+
+    def more_stores(self) -> dict[str, Store]:
+        store = Store()
+        for one in self.list(kaito.MACHINE):
+            store._replace(key_of(one), transform_of(kaito.MACHINE)(one))
+        return {**super().more_stores(), "machines": store}
+
+    def made(self, *, joined: bool) -> None:
+        """A Machine, and its node once it has joined."""
+        self.apply(kaito.MACHINE, machine("vm-m" if joined else ""))
+        if joined:
+            self.apply(NODE, gpu_node("vm-m", machine()["metadata"]["labels"]))
+            self.set_status(NODE, "vm-m", node_status("2"))
+
+
+def asked_for(world: World, names: set[str]) -> set[str]:
+    return {asked.path for asked in world.requests if asked.is_write and names & set(asked.path.split("/"))}
+
+
+def test_no_node_is_bought_beside_a_machine() -> None:
+    """Whose node has not joined yet; once it has, the model runs there."""
+    world = OldWorld()
+    world.made(joined=False)
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    assert not world.list(NODE_CLAIM)
+    world.made(joined=True)
+    world.settle()
+    assert is_ready(world)
+    assert not world.list(NODE_CLAIM)
+
+
+def test_a_second_node_is_bought_as_ever() -> None:
+    world = OldWorld()
+    world.made(joined=True)
+    world.apply(kaito.WORKSPACE, falcon(count=2))
+    world.settle()
+    assert len(world.list(NODE_CLAIM)) == 1
+
+
+def test_the_machine_of_a_workspace_that_goes_stays_and_that_is_said() -> None:
+    world = OldWorld()
+    world.made(joined=True)
+    finalizers = {"finalizers": [kaito.FINALIZER]}
+    planned = falcon()
+    world.apply(kaito.WORKSPACE, {**planned, "metadata": {**planned["metadata"], **finalizers}})
+    world.settle()
+    world.do(request.delete(kaito.WORKSPACE, "default", "falcon"))
+    world.settle()
+    assert world.get(kaito.WORKSPACE, "falcon") is None, "it is not held by what nobody deletes"
+    assert [key_of(one).name for one in world.list(kaito.MACHINE)] == ["wsm"]
+    assert any(DELETES_IT in one["message"] for one in world.list(EVENT))
+    assert not asked_for(world, {"machines", "nodeclaims"})
+
+
+def test_a_machine_that_is_not_needed_is_named_in_the_status_and_in_the_plan() -> None:
+    world = OldWorld()
+    world.apply(NODE, gpu_node("gpu-a", {"apps": "falcon-7b"}))
+    world.set_status(NODE, "gpu-a", node_status("2"))
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    world.made(joined=True)
+    world.settle()
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert DELETES_IT in conditions.current(found, kaito.NODE_CLAIM_READY)["message"]
+    changed = falcon()
+    changed["metadata"]["labels"] = {"team": "blue"}
+    (change,) = plan_of(world, [changed]).changes
+    assert [DELETES_IT in line for line in change.warnings] == [True]
+    assert not change.returned
+    assert not asked_for(world, {"machines", "nodeclaims"})
+
+
+def test_a_deletion_says_that_a_machine_stays_and_does_not_wait_for_it() -> None:
+    ours = {**falcon(), "metadata": {**falcon()["metadata"], "uid": "u"}}
+    ours["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]
+    own = our_pod("vm-m")
+    found = consequences(Snapshot(ours, claims=(machine("vm-m"),), pods=(own,)), [own])
+    assert [DELETES_IT in text(line) for line in found.kept] == [True]
+    assert not found.returned
+    assert not found.waits_for
+    kaitos = {**ours, "metadata": {**ours["metadata"], "managedFields": []}}
+    found = consequences(Snapshot(kaitos, claims=(machine("vm-m"),), pods=(own,)), [own])
+    assert found.returned == ("Machine wsm, node vm-m",)
+    assert found.waits_for == {"wsm"}
+
+
+class Noting(PlannedWorld):
+    """Remembers what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        super().__init__()
+
+    def do(self, asked: Request) -> Object:
+        self.asked.append(asked.path)
+        return super().do(asked)
+
+
+@pytest.mark.parametrize(
+    ("node", "condition", "is_asked"),
+    [
+        ({"karpenter.sh/provisioner-name": "default"}, "", True),
+        ({}, "MachineReady", True),  # its Machine may have no node yet
+        ({}, "", False),
+    ],
+)
+def test_a_plan_asks_for_machines_only_where_there_may_be_some(
+    node: dict[str, str], condition: str, is_asked: bool
+) -> None:
+    world = Noting()
+    world.apply(NODE, gpu_node("vm", node))
+    world.apply(kaito.WORKSPACE, falcon())
+    if condition:
+        said = {
+            "type": condition,
+            "status": "True",
+            "reason": "r",
+            "message": "",
+            "lastTransitionTime": STAMP,
+        }
+        world.set_status(kaito.WORKSPACE, "falcon", {"conditions": [said]})
+    world.asked.clear()
+    plan_of(world, [falcon()])
+    assert any(path == kaito.MACHINE.path() for path in world.asked) is is_asked
+
+
+@pytest.mark.parametrize("has_machines", [True, False])
+def test_machines_are_watched_where_the_cluster_has_them(has_machines: bool) -> None:
+    """Where it has none, that is asked once."""
+
+    async def story(folder: Path) -> None:
+        server = ApiServer()
+        await server.start()
+        for crd in crds():
+            put(server.api, request.apply(CRD, crd, manager="test", force=True))
+        if has_machines:
+            put(server.api, request.apply(CRD, crd_of(kaito.MACHINE), manager="test", force=True))
+            put(server.api, request.apply(kaito.MACHINE, machine(), manager="test"))
+        put(server.api, request.apply(kaito.WORKSPACE, falcon(), manager="test"))
+        (folder / "config").write_text(json.dumps(server.kubeconfig()))
+        asked: list[str] = []
+        answer = server.api.answer
+
+        def noted(call: Call) -> object:
+            asked.append(call.path)
+            return answer(call)
+
+        server.api.answer = noted  # type: ignore[method-assign, assignment]
+        async with connect(kubeconfig=folder / "config") as client:
+            running = asyncio.create_task(workspace_controller.run(client))
+            await asyncio.sleep(900)
+            bought = (await client.list(NODE_CLAIM)).items
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        await server.stop()
+        assert len(bought) == int(not has_machines)
+        about_machines = [path for path in asked if kaito.MACHINE.version in path]
+        assert about_machines and (has_machines or len(about_machines) == 1)
+
+    with tempfile.TemporaryDirectory() as name:
+        run(story(Path(name)))
