@@ -34,6 +34,7 @@ class KaitoctlError(Exception):
 
     Attributes:
         flags: lead the commands of its hint to the cluster that it came from.
+        may_be_done: whether what failed may have happened all the same, which the message says.
     """
 
     exit_code = ExitCode.NEGATIVE
@@ -43,6 +44,7 @@ class KaitoctlError(Exception):
         self.message = message
         self.hint = hint
         self.flags = NO_FLAGS
+        self.may_be_done = False
 
 
 class NegativeAnswer(KaitoctlError):

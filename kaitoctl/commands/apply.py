@@ -382,7 +382,7 @@ def _is_done(now: Object | None, body: Object) -> bool:
 
 
 def _how_far(error: KaitoctlError, todo: Sequence[Change], number: int, again: Command) -> KaitoctlError:
-    done, rest = _titles(todo[:number]), _titles(todo[number:])
+    done, rest = _titles(todo[:number]), _titles(todo[number + error.may_be_done :])
     error.message = f"{todo[number].title}: {error.message}; applied: {done}; not applied: {rest}"
     goes_on = again + " continues where this stopped"
     error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on

@@ -151,5 +151,6 @@ def _with_outcome(
         error.message += f"; {kind.kind} {key} was not {word}"
     else:
         error.message += f"; whether {kind.kind} {key} was {word} is unknown"
+        error.may_be_done = True
         error.hint = "once the server answers: " + look + " shows it; the same command again is safe"
     return error

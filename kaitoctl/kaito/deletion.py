@@ -174,7 +174,7 @@ def _stays(seen: Snapshot, workspace: Object, beside: Sequence[Snapshot]) -> Ite
                 yield f"PersistentVolumeClaim {claim}"
     made = {node_claims.node_of(claim) for one in (seen, *beside) for claim in one.claims}
     for name in () if seen.hides_claims else node_names(seen):
-        if name not in made:
+        if name not in made and name not in seen.gone:
             yield f"node {name}"
 
 

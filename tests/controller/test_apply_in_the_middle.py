@@ -12,6 +12,7 @@ import pytest
 from direct import Direct
 from fleet_world import KEY, SET, inference_set
 from planned_world import PlannedDirect, PlannedWorld
+from virtual_time import run
 from world import World, falcon
 
 from kaitoctl.commands import apply, make_plan, prune, rollout, rollout_surge
@@ -19,7 +20,7 @@ from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_revisions import revisions_of
 from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.plan_documents import Written
-from kaitoctl.errors import ApiError
+from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kaito.planning import Plan
@@ -89,6 +90,26 @@ def test_what_fails_in_the_middle_says_what_was_applied_and_what_goes_on() -> No
     # The same once more does the rest, and only that.
     rest = planned(world, workspace("one"), CONFIG, workspace("two"), workspace("three"))
     assert write(Direct(world), rest) == ["Workspace default/two", "Workspace default/three"]
+
+
+def test_what_may_have_been_applied_is_not_said_to_be_not_applied() -> None:
+    """The server goes away in the middle of a write, and does not come back."""
+    world = World()
+    plan = planned(world, workspace("one"), workspace("two"), workspace("three"))
+    is_gone: list[bool] = []
+
+    class Leaving(Direct):
+        async def send(self, asked: Request) -> Object:
+            if is_gone or (asked.is_write and asked.path.endswith("/two")):
+                is_gone.append(True)
+                raise Unreachable("cannot reach the API server")
+            return await super().send(asked)
+
+    writing = apply.write(Leaving(world), plan, apply.Progress([], {}), force=False, again=AGAIN)  # type: ignore[arg-type]
+    with pytest.raises(Unreachable) as caught:
+        run(writing)
+    assert "whether Workspace default/two was created is unknown" in caught.value.message
+    assert "applied: Workspace default/one; not applied: Workspace default/three" in caught.value.message
 
 
 def test_what_somebody_else_changes_meanwhile_is_not_overwritten() -> None:

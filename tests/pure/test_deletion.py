@@ -108,6 +108,13 @@ def test_the_node_of_another_workspace_that_its_pods_leave_is_said_to_go(
         assert ("node n2" in found.stays) is not (is_left and is_ours)
 
 
+def test_a_node_that_is_gone_is_not_said_to_stay() -> None:
+    """The status of a Workspace whose deletion hangs still names it."""
+    there = workspace()
+    there["status"] = {"workerNodes": ["n1", "n2"]}
+    assert consequences(Snapshot(there, gone=frozenset({"n2"})), []).stays == ("node n1",)
+
+
 def test_a_claim_of_an_earlier_workspace_of_the_name_is_not_counted_for_ours() -> None:
     ours = workspace()
     ours["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller"}]

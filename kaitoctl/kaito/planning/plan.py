@@ -287,4 +287,6 @@ def _differences(title: str, old: Object, new: Object) -> Iterable[str]:
 
 
 def _short(value: object) -> str:
-    return f"{len(value)} entries" if isinstance(value, list) else str(value) or "nothing"
+    if not isinstance(value, list):
+        return str(value) or "nothing"
+    return "1 entry" if len(value) == 1 else f"{len(value)} entries"
