@@ -11,7 +11,7 @@ from world import World, gpu_node, gpus_asked, node_status
 
 from kaitoctl.commands import make_plan
 from kaitoctl.commands.cluster import FIELD_MANAGER
-from kaitoctl.commands.option_values import NOT_SAID
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import instance_types
@@ -192,11 +192,12 @@ def settle(world: PlannedWorld) -> None:
     raise AssertionError("still writing")
 
 
-def plan_of(world: PlannedWorld, manifests: Iterable[Object]) -> Plan:
+def plan_of(world: World, manifests: Iterable[Object], managed: ManagedBy = NOT_SAID) -> Plan:
     """The plan for Workspaces and sets, by the command's own code."""
     documents = [Written(f"document {key_of(one).name}", one["kind"], key_of(one), one) for one in manifests]
-    asking = make_plan.PlanRequest(is_sandbox=False, managed=NOT_SAID, force=False)
-    return asyncio.run(make_plan.make(PlannedDirect(world), documents, asking))  # type: ignore[arg-type]
+    asking = make_plan.PlanRequest(is_sandbox=False, managed=managed, force=False)
+    client = PlannedDirect(world) if isinstance(world, PlannedWorld) else Direct(world)
+    return asyncio.run(make_plan.make(client, documents, asking))  # type: ignore[arg-type]
 
 
 def _controller(provisioner: str) -> Object:

@@ -148,16 +148,7 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
         effects = {item.key: _effects(world, item) for item in forecasts}
         workloads = {item.key: item.workload for item in forecasts}
     else:
-        share = _share(world)
-        for one in workspaces:
-            key = key_of(one.after)
-            nodes = share.of(one.after, _claims_of(world, key), context=contexts.get(key, 0))
-            effects[key] = planning.effects_by_kaito(
-                one, _workload(world, one.before), _pods(world, key), nodes
-            )
-        for workspace in replicas:
-            nodes = share.of(workspace, context=contexts.get(key_of(workspace), 0))
-            effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits, unsized=nodes.unsized)
+        effects = _by_kaito(world, workspaces, replicas, contexts)
     before = {
         ObjectKey(key.namespace, new): ObjectKey(key.namespace, old)
         for key, one in sets.items()
@@ -169,6 +160,33 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
     for key, workspace in planned:
         effects[key] = limited.of(workspace, workloads.get(key), effects[key])
     return [one if isinstance(one, Change) else _entry(world, one, effects, sets, contexts) for one in found]
+
+
+def _by_kaito(
+    world: World,
+    workspaces: Sequence[Trial],
+    replicas: Sequence[Object],
+    contexts: Mapping[ObjectKey, int],
+) -> dict[ObjectKey, Effects]:
+    """What KAITO does about the Workspaces of the plan, and about those of its sets."""
+    effects: dict[ObjectKey, Effects] = {}
+    placings: dict[ObjectKey, planning.Placing] = {}
+    share = _share(world)
+    for one in workspaces:
+        key = key_of(one.after)
+        workload, pods = _workload(world, one.before), _pods(world, key)
+        nodes = share.of(one.after, _claims_of(world, key), context=contexts.get(key, 0))
+        effects[key] = planning.effects_by_kaito(one, workload, pods, nodes)
+        held = [node for pod in pods for node in node_of_pod(pod)]
+        move = planning.placing(workload, nodes.verdict, held, effects[key].restarts)
+        if move is not None:
+            placings[key] = move
+    for key, stuck in planning.contests(placings).items():
+        effects[key] = replace(effects[key], deadlock=stuck)
+    for workspace in replicas:
+        nodes = share.of(workspace, context=contexts.get(key_of(workspace), 0))
+        effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits, unsized=nodes.unsized)
+    return effects
 
 
 def _share(world: World) -> planning.Share:

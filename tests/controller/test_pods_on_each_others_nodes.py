@@ -11,10 +11,11 @@ from collections.abc import Iterable
 
 import pytest
 from planned_world import PlannedWorld, plan_of, settle, written
-from world import falcon, gpu_node, node_status, running_pod
+from world import World, falcon, gpu_node, node_status, running_pod
 
-from kaitoctl.advice import NO_FLAGS
+from kaitoctl.advice import NO_FLAGS, text
 from kaitoctl.commands.cluster import FIELD_MANAGER
+from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.planning import Plan
 from kaitoctl.kube import request
@@ -205,3 +206,39 @@ def test_a_small_pod_makes_no_room_for_a_large_one() -> None:
     assert places.put(large, first="n0") and places.put(small, first="n1")
     assert not places.can_do_without("n0")
     assert not places.can_do_without("n1"), "the small one has no room beside the large one"
+
+
+def custom(name: str, image: str = "registry.example/c:1") -> Object:
+    """A pod of one's own: KAITO gives its Deployment no strategy, so the new pod starts first."""
+    made = workspace(name)
+    limits = {"limits": {"nvidia.com/gpu": "2"}}
+    container = {"name": "c", "image": image, "resources": limits}
+    made["inference"] = {"template": {"metadata": {"name": name}, "spec": {"containers": [container]}}}
+    return made
+
+
+@pytest.mark.parametrize(("beside", "is_stuck"), [(None, False), ("new", True)])
+def test_a_new_workspace_may_take_the_node_that_a_surge_needs(beside: str | None, is_stuck: bool) -> None:
+    """KAITO counts a free node for both, and has nobody wait for the other."""
+    world = World()
+    for node in ("gpu-a", "gpu-b"):
+        world.apply(NODE, gpu_node(node, {"apps": "falcon-7b"}))
+        world.set_status(NODE, node, node_status("2"))
+    written(world, custom("one"))
+    (owner,) = world.list(kaito.WORKSPACE)
+    labels = {"kaito.sh/workspace": "one"}
+    template = {"metadata": {"labels": labels}, "spec": custom("one")["inference"]["template"]["spec"]}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "one", "namespace": "default", "ownerReferences": [owner_reference(owner)]},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+    world.apply(DEPLOYMENT, deployment)
+    world.apply(POD, running_pod(world.list(DEPLOYMENT)[0], 0, "gpu-a"))
+    manifests = [custom("one", "registry.example/c:2"), *([custom(beside)] if beside else [])]
+    plan = plan_of(world, manifests, managed=ManagedBy("v0.4"))
+    (change,) = (one for one in plan.changes if one.key.name == "one")
+    assert change.outage.pods == 1
+    assert ("default/new may take gpu-b first" in text(change.deadlock)) is is_stuck
+    assert bool(change.deadlock) is is_stuck

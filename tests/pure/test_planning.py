@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import falcon, gpu_node, node_status
 
+from kaitoctl.advice import text
 from kaitoctl.kaito import node_check, planning
 from kaitoctl.kaito.catalog import SHIPPED
-from kaitoctl.kaito.planning import Change, Outage, Plan, as_just_seen
+from kaitoctl.kaito.planning import Change, Outage, Placing, Plan, as_just_seen
 from kaitoctl.kaito.validation import Setting
 from kaitoctl.kube.objects import Object, ObjectKey, key_of
 from kaitoctl.reconcile.comparison import between
@@ -102,6 +103,73 @@ def test_a_surge_without_a_free_gpu_is_a_deadlock(
         assert "gpu-a" in words and '"maxSurge":0' in words
     assert planning.deadlock(deployment(), verdict, ["gpu-a"], 0) == ""
     assert planning.deadlock(deployment(1, type="Recreate"), verdict, ["gpu-a"], 1) == ""
+
+
+def move(free: str = "", would_do: str = "", held: str = "", *, surges: bool = True) -> Placing:
+    """Nodes as letters; those that are free or held would do."""
+    return Placing(
+        frozenset(free), frozenset(free + would_do + held), frozenset(held), deployment() if surges else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_stuck"),
+    [
+        (move("x", held="a"), move("x", held="b"), None),  # neither's node would do for the other
+        (move("x", "b", held="a"), move("x", "a", held="b"), False),  # one after the other
+        (move("x", held="a"), move("x", surges=False), None),  # a new one stays there
+        (move("xy", held="a"), move("x", surges=False), False),
+        (move("x", held="a"), move("y", surges=False), False),
+        (move("x", held="a"), move("x", held="b", surges=False), None),  # it may go there as well
+        (move("", "b", held="a"), move("x", held="b"), False),  # which comes free
+        (move("", "c", held="a"), move("x", held="b"), True),
+        (move("", "b", held="a"), move("", "a", held="b"), True),  # each waits for the other
+    ],
+)
+def test_who_surges_waits_for_what_others_of_the_plan_leave_or_take(
+    first: Placing, second: Placing, is_stuck: bool | None
+) -> None:
+    """None: it may be stuck, and that is said."""
+    keys = ObjectKey("default", "first"), ObjectKey("default", "second")
+    found = planning.contests(dict(zip(keys, (first, second), strict=True)))
+    if is_stuck:
+        assert keys[0] not in found, "what it is alone is said already: forever"
+        return
+    assert bool(found[keys[0]]) is (is_stuck is None)
+    if is_stuck is None:
+        words = text(found[keys[0]])
+        assert "default/second may take x first" in words
+        assert '"maxSurge":0' in words
+
+
+def test_what_waits_for_one_that_is_contested_is_contested() -> None:
+    chain = {
+        ObjectKey("default", "last"): move("", "b", held="a"),
+        ObjectKey("default", "middle"): move("x", held="b"),
+        ObjectKey("default", "new"): move("x", surges=False),
+    }
+    assert all("default/new may take x" in text(words) for words in planning.contests(chain).values())
+
+
+@pytest.mark.parametrize(
+    ("workload", "restarts", "expected"),
+    [
+        (deployment(), 1, (frozenset({"gpu-b"}), frozenset({"gpu-a"}), True)),
+        (deployment(1, type="Recreate"), 1, (frozenset({"gpu-b"}), frozenset({"gpu-a"}), False)),
+        (deployment(), 0, None),
+        (None, 0, (frozenset({"gpu-b"}), frozenset({"gpu-a"}), False)),
+    ],
+)
+def test_who_moves_is_read_from_the_nodes(workload: Object | None, restarts: int, expected: Any) -> None:
+    nodes = [node("gpu-a"), node("gpu-b"), node("gpu-c"), node("other", apps="x")]
+    verdict = node_check.verdict(falcon(), nodes, [pod("guest", "gpu-c")])
+    found = planning.placing(workload, verdict, ["gpu-a"], restarts)
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.free, found.held, found.surging is not None) == expected
+    assert found.would_do == {"gpu-a", "gpu-b", "gpu-c"}, "the guest may leave"
 
 
 def named(name: str) -> Object:

@@ -20,7 +20,16 @@ from kaitoctl.kaito.planning.change import (
 from kaitoctl.kaito.planning.loading import Loading, loading
 from kaitoctl.kaito.planning.of_kaito import Share
 from kaitoctl.kaito.planning.of_sets import SetEffects, change_of_set, effects_of_set, set_problems
-from kaitoctl.kaito.planning.outage import Outage, deadlock, outage, outage_of_replica, surges
+from kaitoctl.kaito.planning.outage import (
+    Outage,
+    Placing,
+    contests,
+    deadlock,
+    outage,
+    outage_of_replica,
+    placing,
+    surges,
+)
 from kaitoctl.kaito.planning.plan import GIVEN, Change, Fate, Plan, is_plan, what_moved
 
 __all__ = [
@@ -30,6 +39,7 @@ __all__ = [
     "Fate",
     "Loading",
     "Outage",
+    "Placing",
     "Plan",
     "SetEffects",
     "Share",
@@ -38,6 +48,7 @@ __all__ = [
     "change_of",
     "change_of_set",
     "config_map_problems",
+    "contests",
     "deadlock",
     "effects_by_kaito",
     "effects_of_set",
@@ -46,6 +57,7 @@ __all__ = [
     "loading",
     "outage",
     "outage_of_replica",
+    "placing",
     "problems",
     "recreation",
     "restart",

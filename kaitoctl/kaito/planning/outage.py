@@ -8,7 +8,7 @@ replicas, rounded up and down; both default to 25%; both 0 makes one pod unavail
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import adapter_rollout
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.node_check import Verdict
-from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, Object, dig
+from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, Object, ObjectKey, dig
 from kaitoctl.kube.workloads import replicas
 
 _PATCH = '{"spec":{"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1}}}}'
@@ -136,16 +136,93 @@ def deadlock(workload: Object | None, verdict: Verdict | None, held: Sequence[st
         return ""
     if verdict is not None and any(node.usable and node.name not in held for node in verdict.nodes):
         return ""
-    metadata = workload["metadata"]
-    namespace = metadata.get("namespace") or "default"
-    command = Command(
-        "kubectl patch deployment", metadata["name"], "-n", namespace, "--type", "merge", "-p", _PATCH
-    )
     where = f" on {', '.join(held)}" if held else ""
     return (
         "the Deployment starts a new pod before the old one ends, and only the old one holds the GPUs it "
         f"needs{where}: the new pod waits forever; without surge the old one goes first: "
-    ) + command
+    ) + _without_surge(workload)
+
+
+def _without_surge(workload: Object) -> Command:
+    metadata = workload["metadata"]
+    namespace = metadata.get("namespace") or "default"
+    return Command(
+        "kubectl patch deployment", metadata["name"], "-n", namespace, "--type", "merge", "-p", _PATCH
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """A Workspace of the plan whose pods look for nodes.
+
+    Args:
+        free: nodes that it could use, and nobody else holds.
+        would_do: those that it could use once nobody else holds them.
+        held: those that its pods leave; empty of a new one.
+        surging: its Deployment, when the old pods leave only once the new ones are ready.
+    """
+
+    free: frozenset[str]
+    would_do: frozenset[str]
+    held: frozenset[str] = frozenset()
+    surging: Object | None = None
+
+
+def placing(workload: Object | None, verdict: Verdict, held: Sequence[str], restarts: int) -> Placing | None:
+    """How a Workspace looks for nodes; None when its pods stay.
+
+    Args:
+        workload: as in `deadlock`; None of a new Workspace.
+        verdict: as in `deadlock`.
+        held: as in `deadlock`.
+        restarts: as in `deadlock`.
+    """
+    if workload is not None and not restarts:
+        return None
+    free = frozenset(node.name for node in verdict.nodes if node.usable and node.name not in held)
+    would_do = frozenset(node.name for node in verdict.nodes if node.recognised)
+    surging = workload if workload is not None and surges(workload) else None
+    return Placing(free, would_do, frozenset(held), surging)
+
+
+def contests(placings: Mapping[ObjectKey, Placing]) -> dict[ObjectKey, Advice]:
+    """The deadlock of each that surges, where others of the plan move, too; empty where there is none.
+
+    A node that another takes for good is not free any more; one that another leaves is free then.
+    """
+    moving = {key: one for key, one in placings.items() if one.surging is not None}
+    takers = {key: _takers(key, one, placings) for key, one in moving.items()}
+    way = {key: key for key, one in moving.items() if one.free}  # by whose move each gets its node
+    is_new = True
+    while is_new:
+        is_new = False
+        for key, one in moving.items():
+            first = next((other for other in way if moving[other].held & one.would_do), None)
+            if key not in way and first is not None:
+                way[key], is_new = way[first], True
+    found: dict[ObjectKey, Advice] = {}
+    for key, one in moving.items():
+        if key not in way or one.surging is None:
+            continue  # no node comes free: it is as it would be alone
+        others = takers[way[key]]
+        names, free = ", ".join(map(str, others[:3])), ", ".join(sorted(moving[way[key]].free))
+        found[key] = ""
+        if others:
+            found[key] = (
+                f"the Deployment starts a new pod before the old one ends, and {names} may take {free} "
+                "first: the new pod would then wait forever; without surge the old one goes first: "
+            ) + _without_surge(one.surging)
+    return found
+
+
+def _takers(key: ObjectKey, mine: Placing, placings: Mapping[ObjectKey, Placing]) -> list[ObjectKey]:
+    """Who may take all the nodes that are free for one, and leaves none that would do for it."""
+    found = [
+        other
+        for other, one in placings.items()
+        if other != key and one.free & mine.free and not one.held & mine.would_do
+    ]
+    return found if len(found) >= len(mine.free) else []
 
 
 def _share(value: Any, count: int, rounded: Any) -> int:
