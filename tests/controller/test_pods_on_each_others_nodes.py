@@ -7,9 +7,12 @@ node that is not its own: its owner, in the plan or not, gives it back.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from random import Random
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from planned_world import PlannedWorld, plan_of, settle, written
 from world import World, falcon, gpu_node, node_status, running_pod
 
@@ -26,8 +29,8 @@ from kaitoctl.workspace_controller.vacancies import Places
 RING = ("w0", "w1", "w2")
 
 
-def workspace(name: str, *, adapter: str = "") -> Object:
-    made = falcon()
+def workspace(name: str, *, adapter: str = "", count: int = 1, label: str = "falcon-7b") -> Object:
+    made = falcon(count=count, labelSelector={"matchLabels": {"apps": label}})
     made["metadata"] = {"name": name, "namespace": "default"}
     if adapter:
         source = {"name": adapter, "image": f"registry.example/{adapter}:1"}
@@ -51,12 +54,18 @@ def on_each_others(world: PlannedWorld, manifests: Iterable[Object]) -> None:
         written(world, manifest)
         settle(world)
     at = {key_of(pod).name: pod["spec"]["nodeName"] for pod in world.list(POD)}
+    moved(world, dict(zip(at, [*at.values()][1:] + [*at.values()][:1], strict=True)))
+
+
+def moved(world: PlannedWorld, places: Mapping[str, str]) -> None:
+    """Put pods on other nodes, as a scheduler could have done."""
     for pod in world.list(POD):
-        world.stop(pod)
-    for name, node in zip(at, [*at.values()][1:] + [*at.values()][:1], strict=True):
+        if key_of(pod).name in places:
+            world.stop(pod)
+    for name, node in places.items():
         workload = world.get(DEPLOYMENT, name.rpartition("-")[0])
         assert workload is not None
-        world.apply(POD, running_pod(workload, 0, node))
+        world.apply(POD, running_pod(workload, int(name.rpartition("-")[2]), node))
         running = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         world.set_status(POD, name, running)
     settle(world)
@@ -110,6 +119,40 @@ def test_what_a_plan_says_is_what_happens(
         assert not released(plan), "as many pods as nodes: none is left without"
     elif not provisioner:
         assert len(world.purchases()) < before, "a pod on a free node has left one that was bought"
+
+
+@given(chance=st.randoms(use_true_random=False))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+def test_wherever_pods_sit_a_plan_says_what_happens(chance: Random) -> None:
+    """Several nodes each, two labels, nodes that nobody bought, and Workspaces that go in between."""
+    world = PlannedWorld(chance.choice(["", "", "", "azure-gpu-provisioner"]))
+    names = RING[: chance.randint(2, 3)]
+    asks = {name: (chance.choice([1, 1, 2]), chance.choice(["a", "a", "b"])) for name in names}
+
+    def manifest(name: str, adapter: str = "") -> Object:
+        return workspace(name, adapter=adapter, count=asks[name][0], label=asks[name][1])
+
+    for name in names:
+        written(world, manifest(name))
+        settle(world)
+    for label in ("a", "b"):
+        pods = [pod for pod in world.list(POD) if asks[key_of(pod).name.rpartition("-")[0]][1] == label]
+        nodes = [pod["spec"]["nodeName"] for pod in pods]
+        moved(
+            world,
+            dict(zip((key_of(pod).name for pod in pods), chance.sample(nodes, len(nodes)), strict=True)),
+        )
+    for number in range(chance.randint(0, 2)):
+        world.apply(NODE, gpu_node(f"gpu-{number}", {"apps": chance.choice(["a", "b"])}))
+        world.set_status(NODE, f"gpu-{number}", node_status(chance.choice(["2", "4"])))
+    settle(world)
+    alive = list(names)
+    for adapter in ("x", "y", "z"):
+        if len(alive) > 1 and not chance.randint(0, 3):
+            world.do(request.delete(kaito.WORKSPACE, "default", alive.pop(chance.randrange(len(alive)))))
+            settle(world)
+        chosen = chance.sample(alive, chance.randint(1, len(alive)))
+        carried_out(world, plan_of(world, [manifest(name, adapter) for name in chosen]))
 
 
 def test_the_node_of_a_workspace_that_the_plan_does_not_name_is_named() -> None:
