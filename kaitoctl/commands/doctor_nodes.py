@@ -240,8 +240,9 @@ async def _machines(cluster: Examined) -> AsyncIterator[Check]:
             f"{count} ({some(names)}) of an older KAITO {cost}: kaitoctl's controller counts their nodes, "
             "and deletes none"
         )
-        hint = Command("kaitoctl orphans") + " lists those of Workspaces that are gone; "
-        hint += Command("kubectl delete machine", names[0]) + " deletes one, with its node"
+        owners = f"{api.LABEL_WORKSPACE_NAMESPACE},{api.LABEL_WORKSPACE}"
+        hint = Command("kubectl get machines -L", owners) + " shows whose they are; "
+        hint += Command("kaitoctl orphans") + " lists those whose Workspace is gone, and how to delete them"
         yield Check("nodes", "machines", "warning", message, hint)
 
 

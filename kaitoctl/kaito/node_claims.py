@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import api, desired, node_check, tuning
+from kaitoctl.kaito import api, desired, kubectl_hints, node_check, tuning
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.node_check import need
@@ -107,11 +107,14 @@ def is_machine(claim: Object) -> bool:
 def stays_words(machine: Object) -> Advice:
     """That a Machine stays where kaitoctl's controller has taken its Workspace over, and what deletes it."""
     name, node = machine["metadata"]["name"], node_of(machine)
-    where = f" (node {node})" if node else ""
-    return (
-        f"Machine {name}{where} stays and goes on costing: kaitoctl's controller deletes no Machine of an "
-        "older KAITO; to delete it, with its node: "
-    ) + Command("kubectl delete machine", name)
+    deleting = Command("kubectl delete machine", name)
+    words = (
+        f"Machine {name}{f' (node {node})' if node else ''} stays and goes on costing: kaitoctl's controller "
+        "deletes no Machine of an older KAITO; "
+    )
+    if not node:
+        return words + deleting + " deletes it"
+    return words + kubectl_hints.pods_on(node) + " shows who uses its node, " + deleting + " deletes both"
 
 
 def node_of(claim: Object) -> str:

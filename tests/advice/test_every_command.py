@@ -48,6 +48,7 @@ CHANGES = {
     "kaitoctl rollout undo": "shows the cost first and asks",
     "kaitoctl rollout resume": "cli/test_rollout_set.py: shows what restarts first, and asks",
     "kaitoctl plan": "writes nothing",
+    "kaitoctl orphans": "lists",
     "kaitoctl apply": "cli/test_apply.py: shows the cost first and asks",
     "kaitoctl delete": "cli/test_delete.py: says what ends, and asks",
     "kaitoctl upgrade": "reads only; cli/test_upgrade.py",
@@ -67,8 +68,14 @@ CHANGES = {
 }
 # The advices to delete: a webhook configuration that nobody answers, of a KAITO that is gone; and NodeClaims
 # and node pools of Workspaces that are gone, whose nodes nobody uses; and a pod of an older revision
-# that is not Ready and holds up the update that would replace it.
-DELETES = {"commands/doctor_webhooks.py", "kaito/diagnosis/of_workloads.py", "kaito/orphans.py"}
+# that is not Ready and holds up the update that would replace it; and a Machine that its Workspace does
+# without, after a look at who uses its node.
+DELETES = {
+    "commands/doctor_webhooks.py",
+    "kaito/diagnosis/of_workloads.py",
+    "kaito/node_claims.py",
+    "kaito/orphans.py",
+}
 
 
 def literals() -> Iterator[tuple[str, str]]:
