@@ -157,11 +157,13 @@ class LikeKaito:
             "observedGeneration": generation_of(one),
             "lastTransitionTime": "2026-11-29T00:00:00Z",
         }
+        found = dig(one, "status", "conditions") or ()
+        others = [item for item in found if item["type"] != told["type"]]  # which it leaves as they are
         status = {
             "replicas": wanted,
             "readyReplicas": ready,
             "selector": f"{kaito.LABEL_CREATED_BY_SET}={key_of(one).name}",
-            "conditions": [told],
+            "conditions": [*others, told],
         }
         if {**(one.get("status") or {}), **status} != one.get("status"):
             await self._patch(one, {"status": status}, subresource="status")

@@ -174,6 +174,8 @@ class _LazyGroup(typer.core.TyperGroup):
         invocation.begin()
         if args[:1] == ["help"]:  # as kubectl, flux and uv have it
             args = [*args[1:], "--help"]
+        if args[:2] == ["rollout", "restart"]:  # as kubectl has it
+            args = args[1:]
         path, arguments = global_options.rearranged(self, ctx, _kinds_joined(args))
         if path:
             # Names are completed by the same defaults; a file that is not as it must be is not said then.

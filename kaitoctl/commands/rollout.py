@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
@@ -19,6 +20,7 @@ from kaitoctl.commands import (
     plan_effects,
 )
 from kaitoctl.commands.adapter_messages import difference
+from kaitoctl.commands.asked_context import looked_up, missing_references
 from kaitoctl.commands.cluster import connected, field_manager, present
 from kaitoctl.commands.follow import following_s
 from kaitoctl.commands.name_lookup import title_of, workspace_or_fleet
@@ -198,10 +200,12 @@ async def _undo(target: Target, asked: Named, to_number: int | None, how: Rollou
             consent.require_yes_or_tty(yes=how.yes)
         ownership_warnings.warn(target, live)
         goal = goal_of(live, chosen)
-        if number < revisions.newest(known.history) or revisions.has_same_data(known.history[-1], live):
+        is_applied = any(revisions.has_same_data(one, live) for one in known.history)
+        if number < revisions.newest(known.history) or is_applied:
             _require_mutable(live, goal, number, how.catalog)  # else what was refused becomes what runs
-        _show_change(known, goal, number, how.catalog)
+        what = consequence(live, goal, how.catalog, known.history)
         if how.dry_run == "client":
+            _show_change(known, goal, number, what)
             output.report_write(goal, how.output, f"rolled back{how.suffix}")
             return
         # The same request first without effect: what stands in the way shows before anybody is asked.
@@ -210,6 +214,10 @@ async def _undo(target: Target, asked: Named, to_number: int | None, how: Rollou
         change = await plan_effects.change_of(
             client, live, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
+        waits = await missing_references(after, key_of(after).namespace, partial(looked_up, client))
+        _show_change(known, goal, number, what if goal.get("tuning") else change.restarts)
+        for line in chain(*waits):
+            output.warning(line)
         consent.show_costs(target, change)
         if how.dry_run == "server":
             output.report_write(after, how.output, f"rolled back{how.suffix}")
@@ -236,7 +244,7 @@ def _require_mutable(live: Object, goal: Object, number: int, catalog: Catalog) 
         )
 
 
-def _show_change(known: WorkspaceRevisions, goal: Object, number: int, catalog: Catalog) -> None:
+def _show_change(known: WorkspaceRevisions, goal: Object, number: int, what: str) -> None:
     def shown(workspace: Object) -> Object:
         data, cause = data_of(workspace), annotations_of(workspace).get(CHANGE_CAUSE)
         if cause is None:
@@ -248,7 +256,6 @@ def _show_change(known: WorkspaceRevisions, goal: Object, number: int, catalog: 
             },
         }
 
-    what = consequence(known.workspace, goal, catalog, known.history)
     output.announce(f"{_words(known)} rolls back to revision {number}: {what}")
     output.differences(difference(shown(known.workspace), shown(goal)))
 

@@ -24,6 +24,7 @@ from kaitoctl.kube.objects import (
     copy_of,
     dig,
     owner_reference,
+    without,
     without_managed_fields,
 )
 
@@ -43,6 +44,7 @@ ANNOTATIONS = (api.ANNOTATION_ENABLE_LB, api.ANNOTATION_RUNTIME)
 """The annotations that change what is built."""
 
 _HASH = "hash"  # of a kept revision's data
+_OPTIONS = "presetOptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ def data_of(workspace: Object) -> Object:
 
 
 def hash_of(data: Object) -> str:
-    """64 hex digits that tell one `data` from another; null parts, which KAITO writes, do not count."""
-    text = json.dumps(_without_nulls(data), sort_keys=True, separators=(",", ":"))
+    """64 hex digits that tell one `data` from another; what KAITO writes of nothing does not count."""
+    text = json.dumps(_without_nothing(data), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -84,7 +86,8 @@ def as_of(workspace: Object, data: Object) -> Object:
     metadata = {**workspace["metadata"], "annotations": {**others, **chosen}}
     if not metadata["annotations"]:
         del metadata["annotations"]
-    parts = {part: data[part] for part in PARTS if data.get(part) is not None}
+    recorded_parts = {part: data[part] for part in PARTS if data.get(part) is not None}
+    parts = {key: _with_options_of(part, workspace.get(key) or {}) for key, part in recorded_parts.items()}
     return copy_of({**kept, "metadata": metadata, **parts})
 
 
@@ -201,5 +204,16 @@ def _annotations(workspace: Object) -> Object:
     return {OWNER_GENERATION: generation, **({CHANGE_CAUSE: cause} if cause else {})}
 
 
-def _without_nulls(data: Object) -> Object:
-    return {key: value for key, value in data.items() if value is not None}
+def _without_nothing(data: Object) -> Object:
+    """Without parts that are null, and empty options of presets: Go writes both."""
+    parts = {key: value for key, value in data.items() if value is not None}
+    return {key: _with_options_of(value, {}) if key in PARTS else value for key, value in parts.items()}
+
+
+def _with_options_of(part: Object, other: Object) -> Object:
+    """A part whose preset has empty options where that of the other one does."""
+    preset, there = dig(part, "preset"), dig(other, "preset")
+    if not isinstance(preset, dict) or preset.get(_OPTIONS) or dig(there, _OPTIONS):
+        return part
+    empty = {_OPTIONS: there[_OPTIONS]} if isinstance(there, dict) and _OPTIONS in there else {}
+    return {**part, "preset": {**without(preset, _OPTIONS), **empty}}

@@ -205,7 +205,12 @@ def _difference(old: Any, new: Any, shape: Shape) -> tuple[Fields, Fields]:
 def update(
     live: Object | None, new: Object, owners: Owners, me: Manager, shape: Shape, *, now: str
 ) -> Owners:
-    """The owners after `me` has put `new` in the place of `live`: who changes a field owns it alone."""
+    """The owners after `me` has put `new` in the place of `live`: who changes a field owns it alone.
+
+    What is only taken away leaves the time as it was.
+
+    Source: k8s.io/apimachinery v0.37.2 `pkg/util/managedfields/internal/managedfieldsupdater.go`.
+    """
     changed, removed = difference(ownable(live or {}), ownable(new), shape)
     if not changed and not removed:
         return owners
@@ -214,7 +219,7 @@ def update(
     after = minus(union(before, changed), removed)
     rest = _taken_from_others(owners, me, changed, removed)
     if after:
-        rest[me] = mine if mine and after == before else Owned(after, now)
+        rest[me] = mine._replace(fields=after) if mine and not changed else Owned(after, now)
     return rest
 
 

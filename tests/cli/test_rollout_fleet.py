@@ -22,9 +22,11 @@ from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.rollout_surge import BEFORE
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
+from kaitoctl.kaito.fleet.status import ROLLOUT
 from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.objects import annotations_of
+from kaitoctl.kube.managed_fields import last_writer
+from kaitoctl.kube.objects import annotations_of, dig
 from kaitoctl.kube.request import MERGE_PATCH, Request
 
 KEY = ("default", "phis")
@@ -37,7 +39,14 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kaitoctl.commands.follow_fleet.LOOK_AGAIN_S", 0.1)
 
 
-def beside_kaito(folder: Path, story: Story, replicas: int = 2, speed: float = 300.0) -> None:
+def beside_kaito(
+    folder: Path,
+    story: Story,
+    replicas: int = 2,
+    speed: float = 300.0,
+    *,
+    before: Callable[[Client], Awaitable[None]] | None = None,
+) -> None:
     """A set that serves, and then an adapter that KAITO does not carry to its replicas."""
 
     async def whole() -> None:
@@ -48,10 +57,29 @@ def beside_kaito(folder: Path, story: Story, replicas: int = 2, speed: float = 3
                 return len(await ready(client)) == replicas
 
             await until(all_ready)
+            if before is not None:
+                await before(client)
             await adapted(client, "a")
             await story(client, target)
 
     asyncio.run(whole())
+
+
+async def rolled_by_us(client: Client) -> None:
+    """What our controller leaves behind when KAITO takes a set over."""
+    rolled = {
+        "type": ROLLOUT,
+        "status": "True",
+        "reason": "Complete",
+        "message": "all replicas have the present template",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-11-29T00:00:00Z",
+    }
+    found = await client.send(request.get(SET, *KEY))
+    conditions = [*(dig(found, "status", "conditions") or ()), rolled]
+    patch = {"status": {"conditions": conditions}}
+    asked = request.merge_patch(SET, *KEY, patch, manager="kaitoctl-controller", subresource="status")
+    await client.send(asked)
 
 
 async def adapted(client: Client, *names: str) -> None:
@@ -311,3 +339,21 @@ def test_options_that_our_own_controller_would_not_heed_are_refused(tmp_path: Pa
                 await walk(target)
 
     asyncio.run(story())
+
+
+def test_kaito_rolls_nothing_out_of_a_set_that_kaitoctls_controller_had(tmp_path: Path) -> None:
+    """Its condition stays, and told everybody to wait for a controller that is gone."""
+
+    async def story(client: Client, target: Target) -> None:
+        async def taken_over() -> bool:
+            found = await client.send(request.get(SET, *KEY))
+            types = [item["type"] for item in found["status"]["conditions"]]
+            assert types.count(ROLLOUT) == 1
+            return (last_writer(found, "f:status", "f:conditions") or ("",))[0] == "workspace"
+
+        await until(taken_over)
+        code, _, text = await walk(target)
+        assert code == 0, text
+        assert await with_adapter(client) == 2
+
+    beside_kaito(tmp_path, story, before=rolled_by_us)

@@ -180,3 +180,36 @@ def test_the_remainder_leads_from_any_state_to_any_other(old: Object, new: Objec
         apply_merge_patch(before["inference"], undo.remainder(live, after).get("inference", {}))
         == after["inference"]
     )
+
+
+@pytest.mark.parametrize("live_options", [None, {}])
+@pytest.mark.parametrize("kept_options", [None, {}])
+def test_empty_options_of_a_preset_which_kaito_writes_are_no_difference(
+    live_options: Object | None, kept_options: Object | None
+) -> None:
+    """KAITO v0.12's revision of `inference.preset` has `presetOptions: {}`, whatever its Workspace has."""
+
+    def asks(options: Object | None, *names: str) -> Object:
+        preset = {"name": "phi-4", **({} if options is None else {"presetOptions": options})}
+        adapters = {"adapters": [adapter(name) for name in names]} if names else {}
+        return workspace(inference={"preset": preset, **adapters})
+
+    live = owned(asks(live_options, "a"), "workspace", {"f:inference": {"f:preset": {"f:presetOptions": {}}}})
+    kept = [
+        {"revision": 1, "data": {**revisions.data_of(asks(kept_options)), "tuning": None}},
+        {"revision": 2, "data": {**revisions.data_of(asks(kept_options, "a")), "tuning": None}},
+    ]
+    assert revisions.has_same_data(kept[1], live) and not revisions.has_same_data(kept[0], live)
+    chosen = undo.choose(kept, live, None)
+    assert chosen is kept[0]
+    goal = undo.goal_of(live, {**chosen, "metadata": {"name": "falcon-1"}})
+    assert goal["inference"] == asks(live_options)["inference"]
+    assert "presetOptions" not in str(undo.remainder(live, goal))
+
+
+def test_options_that_say_something_are_a_difference() -> None:
+    live = workspace(inference={"preset": {"name": "phi-4", "presetOptions": {"modelAccessSecret": "token"}}})
+    kept = {"revision": 1, "data": revisions.data_of(workspace(inference={"preset": {"name": "phi-4"}}))}
+    assert not revisions.has_same_data(kept, live)
+    goal = undo.goal_of(live, {**kept, "metadata": {"name": "falcon-1"}})
+    assert "presetOptions" not in goal["inference"]["preset"]

@@ -15,7 +15,8 @@ from kaitoctl.kaito.fleet.replicas import wanted_replicas
 from kaitoctl.kaito.fleet.status import READY, ROLLOUT
 from kaitoctl.kaito.fleet.strategy import PAUSED_BY_HAND, strategy_of
 from kaitoctl.kaito.fleet.template import adapters_of
-from kaitoctl.kube import conditions
+from kaitoctl.kaito.own_workloads import CONTROLLER
+from kaitoctl.kube import conditions, managed_fields
 from kaitoctl.kube.objects import (
     Object,
     ObjectKey,
@@ -70,8 +71,19 @@ class Fleet:
 
     @property
     def is_rolled_by_kaitoctl(self) -> bool:
-        """Whether kaitoctl's own controller carries templates to the replicas."""
-        return conditions.find(self.inference_set, ROLLOUT) is not None
+        """Whether kaitoctl's own controller carries templates to the replicas.
+
+        Its condition stays when KAITO takes the set over: who has written the conditions last counts, and
+        KAITO, which writes none that says the same again, notes each new spec.
+        """
+        if conditions.find(self.inference_set, ROLLOUT) is None:
+            return False
+        ours = managed_fields.last_writer(self.inference_set, "f:status", "f:conditions")
+        noted = ("f:metadata", "f:annotations", f"f:{history.HASH}")
+        kaitos = managed_fields.last_writer(self.inference_set, *noted)
+        if ours is None or kaitos is None:
+            return True
+        return ours.manager == CONTROLLER and ours.time >= kaitos.time
 
     @property
     def is_paused(self) -> bool:

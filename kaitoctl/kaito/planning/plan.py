@@ -83,6 +83,14 @@ class Change:
         return f"{self.kind} {self.key}" if self.key.name else self.kind
 
     @property
+    def restarts(self) -> str:
+        """Whether pods restart, in words."""
+        pods = self.outage.pods
+        if self.uncertain and not pods:
+            return "pods may restart"
+        return "1 pod restarts" if pods == 1 else f"{pods} pods restart" if pods else "no pod restarts"
+
+    @property
     def is_written(self) -> bool:
         """Whether applying writes it."""
         return self.fate in ("created", "changed")
