@@ -207,7 +207,15 @@ def _annotations(workspace: Object) -> Object:
 def _without_nothing(data: Object) -> Object:
     """Without parts that are null, and empty options of presets: Go writes both."""
     parts = {key: value for key, value in data.items() if value is not None}
-    return {key: _with_options_of(value, {}) if key in PARTS else value for key, value in parts.items()}
+    for use in ("inference", "tuning"):
+        try:
+            preset = parts[use]["preset"]
+            is_empty = preset[_OPTIONS] == {}
+        except (KeyError, TypeError):
+            continue  # every pass over every Workspace asks, and most have none
+        if is_empty:
+            parts[use] = {**parts[use], "preset": without(preset, _OPTIONS)}
+    return parts
 
 
 def _with_options_of(part: Object, other: Object) -> Object:
