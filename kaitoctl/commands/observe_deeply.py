@@ -45,6 +45,7 @@ from kaitoctl.kube.request import Request
 
 if TYPE_CHECKING:
     from kaitoctl.commands.observed_nodes import ObservedNodes
+    from kaitoctl.kaito.validation import Setting
 
 POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 # In the versions of Kubernetes 1.34, 1.33 and 1.32.
@@ -61,9 +62,10 @@ _MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed 
 
 @dataclass(slots=True)
 class _Questions:
-    """Further requests; those that were refused are noted in `unseen`."""
+    """Further requests; those that were refused are noted in `unseen`, and who manages, in `setting`."""
 
     unseen: dict[str, str]
+    setting: Setting | None = None
 
     async def answer(self, what: str, asking: Any) -> Any:
         """The answer; None where there is none, and a note where it was refused."""
@@ -104,7 +106,7 @@ async def with_evidence(
     )
     going = await _of_deletion(client, workspace, questions) if is_being_deleted(workspace) else {}
     told: dict[str, tuple[Object, ...]] = {}
-    if _may_wait_for_a_mirror(workspace):
+    if seen.may_wait_for_a_mirror:
         from kaitoctl.commands.observe_mirror import observe_mirror  # most wait for none
 
         told = await observe_mirror(client, seen, questions.answer)
@@ -116,6 +118,7 @@ async def with_evidence(
         pools=pools,
         device_slices=offered,
         verdict=verdict,
+        setting=questions.setting,
         missing=named.missing,
         unbound=named.unbound,
         logs=logs,
@@ -127,15 +130,6 @@ async def with_evidence(
     )
 
 
-def _may_wait_for_a_mirror(workspace: Object) -> bool:
-    """Whether KAITO says that the pods wait for the model's weights: by a condition, or by its reason."""
-    said = dig(workspace, "status", "conditions") or ()
-    return any(
-        item.get("status") == "False" and "ModelMirror" in f"{item.get('type')} {item.get('reason')}"
-        for item in said
-    )
-
-
 async def with_controllers(client: Client, seen: Snapshot) -> Snapshot:
     """The snapshot with what manages Workspaces here, where this one seems not to be managed."""
     questions = _Questions(dict(seen.unseen))
@@ -143,13 +137,17 @@ async def with_controllers(client: Client, seen: Snapshot) -> Snapshot:
     return replace(seen, controllers=here, waiting=waiting, unseen=dict(sorted(questions.unseen.items())))
 
 
-async def _rules(client: Client, seen: Snapshot, *, is_sandbox: bool, managed: ManagedBy) -> node_check.Rules:
+async def _rules(
+    client: Client, seen: Snapshot, questions: _Questions, *, is_sandbox: bool, managed: ManagedBy
+) -> node_check.Rules:
     """Whose choice of nodes counts: our own controller's, or that of the KAITO which is here."""
     if managed.target_version is None and (seen.is_ours or is_sandbox):
         return node_check.Rules(catalog=seen.catalog)
     from kaitoctl.commands.kaito_detection import as_said  # most Workspaces have their nodes
 
-    return (await as_said(client, managed)).rules_for(seen.workspace or {}, seen.catalog)
+    found = await as_said(client, managed)
+    questions.setting = found.setting(seen.catalog)
+    return found.rules_for(seen.workspace or {}, seen.catalog)
 
 
 async def _verdict(
@@ -164,7 +162,7 @@ async def _verdict(
     is_gated = bool(waiting) and all(diagnosis.gates_of(pod) for pod in waiting)
     if where.outcome == "ready" or is_gated or (where.phase > Phase.SCHEDULING and not waiting):
         return None
-    rules = await _rules(client, seen, is_sandbox=is_sandbox, managed=managed)
+    rules = await _rules(client, seen, questions, is_sandbox=is_sandbox, managed=managed)
     if dig(seen.workspace, "inference", "config"):
         from kaitoctl.commands.asked_context import context_on_cluster  # most name none
 

@@ -53,7 +53,8 @@ async def observe(client: Client, workspace: Object, rules: Rules) -> ObservedNo
         names = tuple(str(node["metadata"]["name"]) for node in listed.items)
     # Of nodes without the labels a few will do, for so many may be advised to be labelled.
     asked, preferred_too = node_check.labels_asked(workspace, rules), frozenset(preferred)
-    carried = {name: labels_of(node) for name, node in nodes.items() if node_check.offers_gpus(node)}
+    devices = node_check.devices_asked(workspace, rules)
+    carried = {name: labels_of(node) for name, node in nodes.items() if node_check.offers_gpus(node, devices)}
     names_asked = [
         name for name, have in carried.items() if name in preferred_too or asked.items() <= have.items()
     ]

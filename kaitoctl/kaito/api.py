@@ -93,6 +93,7 @@ GPU = "nvidia.com/gpu"
 
 NODE_CLAIM_READY = "NodeClaimReady"
 NODES_READY = "NodesReady"  # from v0.12 on
+BENCHMARK_COMPLETED = "BenchmarkCompleted"  # likewise
 RESOURCE_READY = "ResourceReady"
 INFERENCE_READY = "InferenceReady"
 JOB_STARTED = "JobStarted"

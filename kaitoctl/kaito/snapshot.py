@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -31,6 +31,9 @@ from kaitoctl.kube.objects import (
     without,
     without_managed_fields,
 )
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.validation import Setting
 
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "generation")
 _TIMES = ("creationTimestamp", "deletionTimestamp")
@@ -64,6 +67,7 @@ class Snapshot:
         revisions: the ControllerRevisions that KAITO keeps of it.
         events: about any of these.
         verdict: which nodes it could use; None when nobody asked, or nodes may not be listed.
+        setting: whose rules count for it; None when nobody asked.
         missing: what pods or the Workspace refer to and the namespace does not have.
         unbound: PersistentVolumeClaims that pods refer to and that have no volume; `events` has theirs.
         logs: the last lines of troubled containers, by pod and container; of the run before, if it ended.
@@ -93,6 +97,7 @@ class Snapshot:
     revisions: tuple[Object, ...] = ()
     events: tuple[Object, ...] = ()
     verdict: Verdict | None = None
+    setting: Setting | None = None
     missing: frozenset[Named] = frozenset()
     unbound: tuple[Object, ...] = ()
     logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -126,6 +131,15 @@ class Snapshot:
         """Whether kaitoctl's own controller manages the Workspace."""
         made = (*self.workloads, *self.jobs)
         return is_written_by_us(self.workspace or {}) or any(map(is_made_by_us, made))
+
+    @property
+    def may_wait_for_a_mirror(self) -> bool:
+        """Whether KAITO says that the pods wait for the model's weights: by a condition, or by its reason."""
+        said = dig(self.workspace, "status", "conditions") or ()
+        return any(
+            item.get("status") == "False" and "ModelMirror" in f"{item.get('type')} {item.get('reason')}"
+            for item in said
+        )
 
     @property
     def written_at(self) -> str:

@@ -127,12 +127,15 @@ def _node(node: Object) -> Item:
     if dig(node, "spec", "unschedulable"):
         status += ",Cordoned"
     gpus = []
+    slices = node_check.mig_slices(dig(node, "status", "allocatable") or {})
     for resource in GPU_RESOURCES:
         amounts = [dig(node, "status", side, resource) for side in ("allocatable", "capacity")]
-        if any(amount is not None for amount in amounts):
+        if any(amount is not None for amount in amounts) and not (slices and _whole(amounts[0]) == 0):
             allocatable, capacity = (_whole(amount) for amount in amounts)
             few = f"{allocatable} of {capacity}" if allocatable != capacity else f"{capacity}"
             gpus.append(f"{few} {node_check.plural('GPU', capacity)}")
+    counts = ((_whole(dig(node, "status", "allocatable", one)), one.rpartition("/")[2]) for one in slices)
+    gpus += [f"{count} x {name}" for count, name in counts if count]
     info = ", ".join(gpus) or "no GPU"
     return Item("Node", str(node["metadata"]["name"]), mark, status, creation_time_of(node), info)  # type: ignore[arg-type]
 

@@ -35,7 +35,7 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
     before = [
         item
         for item in dig(workspace, "status", "conditions") or ()
-        if item["type"] not in _WHILE_THERE_IS_A_REASON or item["type"] in told
+        if item["type"] in told or not _is_over(item)
     ]
     made: Object = {
         "conditions": merge(before, news, generation=generation_of(workspace), now=now),
@@ -64,6 +64,13 @@ def _target_node_count(workspace: Object) -> int:
 
 
 _WHILE_THERE_IS_A_REASON = (api.FIELDS_IGNORED, api.NODE_CLAIMS_ASKED)
+
+
+def _is_over(item: Object) -> bool:
+    """Whether a condition speaks of what is past: KAITO's own would stay for ever as KAITO left them."""
+    kind = item["type"]
+    is_failed_benchmark = kind == api.BENCHMARK_COMPLETED and item.get("status") != "True"
+    return kind in (*_WHILE_THERE_IS_A_REASON, api.NODES_READY) or is_failed_benchmark
 
 
 def _is_of_v1beta1_alone(workspace: Object) -> bool:

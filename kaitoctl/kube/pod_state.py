@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from kaitoctl.kube.conditions import is_true, parse_timestamp
 from kaitoctl.kube.objects import (
-    GPU_RESOURCES,
     Object,
     by_name,
     dig,
@@ -315,11 +314,6 @@ def is_started_sidecar(spec: Object, status: Object) -> bool:
     return is_sidecar(spec) and bool(status.get("started"))
 
 
-def holds_gpus(pod: Object) -> bool:
-    """Whether the Pod asks for any vendor's GPUs."""
-    return any(gpu_request(pod, resource) for resource in GPU_RESOURCES)
-
-
 # What accelerators and parts of them are called, by how the name begins: `nvidia.com/mig-1g.5gb`. The sources
 # are beside the tables of `kaito.node_check.of_gpus` and `.sharing`, which say whose they are.
 _ACCELERATORS = (
@@ -361,8 +355,8 @@ def is_accelerator(resource: str) -> bool:
 
 
 def holding_gpus(pod: Object) -> Object | None:
-    """What there is to remember of a pod for its GPUs: nothing unless it holds some, and little then."""
-    if not holds_gpus(pod):
+    """What there is to remember of a pod for its GPUs, or parts of them: nothing without, and little then."""
+    if not holds_accelerator(pod):
         return None
     metadata = pod["metadata"]
     return {

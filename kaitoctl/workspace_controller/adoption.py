@@ -18,6 +18,7 @@ from kaitoctl.reconcile.planner import Child
 from kaitoctl.workspace_controller.take_over import is_ours
 
 ADOPTED = "kaitoctl.dev/adopted-template"
+_NO_ADAPTERS = "--enable-lora"  # without any, it does nothing: KAITO never takes it away
 
 
 def with_adopted_template(wanted: Object, live: Object | None) -> Object:
@@ -30,7 +31,10 @@ def with_adopted_template(wanted: Object, live: Object | None) -> Object:
     if live is None or (is_ours(live) and ADOPTED not in annotations_of(live)):
         return wanted
     template = dig(live, "spec", "template") or {}
-    if _does(dig(wanted, "spec", "template") or {}, wanted) != _does(template, live):
+    asked, does = _does(dig(wanted, "spec", "template") or {}, wanted), _does(template, live)
+    if _NO_ADAPTERS in str(does["command"]) and _NO_ADAPTERS not in str(asked["command"]):
+        does["command"] = [[word for word in line if word != _NO_ADAPTERS] for line in does["command"]]
+    if asked != does:
         return wanted
     metadata = wanted["metadata"]
     notes = {**annotations_of(wanted), ADOPTED: "true"}

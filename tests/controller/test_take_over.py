@@ -274,6 +274,24 @@ def test_pods_that_do_the_same_are_left_in_kaitos_bytes() -> None:
     assert is_ready(world)
 
 
+def test_a_flag_that_does_nothing_without_adapters_is_no_reason_to_restart() -> None:
+    """KAITO leaves it in the command of a workload when the last adapter is taken away."""
+
+    def flagged(command: list[str]) -> list[str]:
+        return [*command[:2], f"{command[2]} --enable-lora"]
+
+    made = desired(phi_4(), gpus=1, settings=Settings(image_generation="v0.12", provisioner=AZURE))
+    containers = next(copy.deepcopy(item) for kind, item in made if kind == STATEFUL_SET)["spec"]["template"][
+        "spec"
+    ]["containers"]
+    containers[0]["command"] = flagged(containers[0]["command"])
+    world, before = taken_over(phi_4(), containers=containers)
+    (after,) = world.list(STATEFUL_SET)
+    assert "--enable-lora" in after["spec"]["template"]["spec"]["containers"][0]["command"][2]
+    assert after["spec"]["template"] == before["spec"]["template"]
+    assert is_ours(after) and is_ready(world) and world.reconcile() == 0
+
+
 def test_what_the_workspace_asks_for_next_is_made_as_ours() -> None:
     world, _ = taken_over(phi_4())
     ws = phi_4()

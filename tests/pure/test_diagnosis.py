@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.advice import text
 from kaitoctl.commands.explain import chapter
-from kaitoctl.kaito import diagnosis, installation_codes, node_check
+from kaitoctl.kaito import diagnosis, installation_codes, node_check, validation
 from kaitoctl.kaito.diagnosis import diagnose, of_controller
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.node_check import codes as node_codes
@@ -536,6 +536,25 @@ def test_a_rule_that_explains_the_appended_error_is_nearer_to_the_root() -> None
     unknown = ws(waits, inference={"preset": {"name": "no-such-model"}})
     codes = [cause.code for cause in diagnose(Snapshot(unknown), NOW).causes]
     assert codes[:2] == ["workspace-invalid", "reconcile-error"]
+
+
+@pytest.mark.parametrize(
+    ("target", "preset", "code"),
+    [
+        ("v0.3", "phi-3.5-mini-instruct", "workspace-invalid"),
+        ("v0.4", "phi-3.5-mini-instruct", ""),
+        (None, "phi-3.5-mini-instruct", ""),
+    ],
+)
+def test_the_release_that_is_there_judges_what_it_refuses(target: str | None, preset: str, code: str) -> None:
+    words = "Unsupported inference preset name x"
+    waits = appended("InferenceReady", "WorkspaceInferenceStatusPending", words)
+    machine = {"instanceType": "Standard_NC24ads_A100_v4"}
+    unknown = ws(waits, inference={"preset": {"name": preset}}, resource=machine)
+    setting = validation.Setting(target) if target else None
+    found = diagnose(Snapshot(unknown, setting=setting), NOW)
+    codes = [cause.code for cause in found.causes if f"KAITO {target}" in cause.message]
+    assert codes == ([code] if code else []), found.causes
 
 
 KAITO = "KAITO 0.12.0: Deployment kaito-workspace/workspace, 1 of 1 pods ready"

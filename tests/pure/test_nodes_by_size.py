@@ -10,6 +10,7 @@ from kaitoctl.commands.observed_nodes import ObservedNodes
 from kaitoctl.kaito import catalog, fit, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
 from kaitoctl.kaito.validation.config_maps import length_read_by_kaito
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Object
 
 A100 = "Standard_NC24ads_A100_v4"
@@ -225,6 +226,33 @@ def test_parts_of_gpus_are_looked_for_where_the_workspace_asks_for_them(
     found = judged(ws, [sliced(**amounts)]).nodes[0]
     assert [item.code for item in found.failures] == ([code] if code else []), found.findings
     assert all("all-disabled" not in str(item.hint) for item in found.findings)
+
+
+def test_slices_that_others_hold_are_in_use() -> None:
+    def holding(name: str, resource: str) -> Object:
+        asked = {"containers": [{"name": "c", "resources": {"limits": {resource: "1"}}}]}
+        spec = {"nodeName": "g1", **asked}
+        return {"metadata": {"name": name, "namespace": "ns"}, "spec": spec, "status": {"phase": "Running"}}
+
+    one = sliced(**{"nvidia.com/mig-3g.40gb": "2", "nvidia.com/mig-1g.10gb": "1"})
+    one["status"]["capacity"] = dict(one["status"]["allocatable"])
+    ws, rules = workspace(resource={"partition": SLICE}), Rules("v0.12", "byo")
+    others = [holding("a", "nvidia.com/mig-1g.10gb"), holding("b", "nvidia.com/mig-3g.40gb")]
+    (found,) = node_check.verdict(ws, [one], others, rules=rules).nodes
+    slices = found.gpus
+    assert (slices.resource, slices.allocatable, slices.in_use, slices.free, slices.memory_gib) == (
+        "nvidia.com/mig-3g.40gb",
+        2,
+        1,
+        1,
+        40,
+    )
+    assert found.usable
+    (found,) = node_check.verdict(
+        ws, [one], [*others, holding("c", "nvidia.com/mig-3g.40gb")], rules=rules
+    ).nodes
+    assert [item.code for item in found.failures] == ["gpus-in-use"]
+    assert all(pod_state.holding_gpus(pod) is not None for pod in others), "a plan remembers them, too"
 
 
 def test_pods_on_a_slice_tolerate_its_taint() -> None:

@@ -138,3 +138,16 @@ def test_what_kaito_built_is_said_to_serve_in_words_that_can_be_read() -> None:
     said = find({"status": made}, "WorkspaceSucceeded")
     assert said is not None
     assert said["message"].endswith("preset is not known; what was built before still serves")
+
+
+def test_what_kaito_said_of_nodes_and_a_failed_benchmark_goes_when_it_is_taken_over() -> None:
+    """It would stay as KAITO left it, and `why` would go on saying it; a result that was had stays."""
+
+    def left(kind: str, status: str) -> Object:
+        return {"type": kind, "status": status, "reason": "r", "message": "m", "lastTransitionTime": "t"}
+
+    served = observed(workspace(), node(), workload=deployment())
+    for nodes, measured, stays in (("False", "False", set()), ("True", "True", {"BenchmarkCompleted"})):
+        before = [left("NodesReady", nodes), left("BenchmarkCompleted", measured), left("Theirs", "False")]
+        made = states(workspace(status={"conditions": before}), served)
+        assert made.keys() & {"NodesReady", "BenchmarkCompleted", "Theirs"} == {*stays, "Theirs"}

@@ -172,7 +172,9 @@ def failed_benchmark(case: Case) -> Iterator[Cause]:
     """The model serves, but KAITO's benchmark has failed, without which it calls no Workspace ready."""
     if not serves_unmeasured(case.workspace) or not serving(case.seen).is_any:
         return
-    told = [conditions.find(case.workspace, kind) for kind in (api.WORKSPACE_SUCCEEDED, "BenchmarkCompleted")]
+    told = [
+        conditions.find(case.workspace, kind) for kind in (api.WORKSPACE_SUCCEEDED, api.BENCHMARK_COMPLETED)
+    ]
     yield blame(
         "benchmark-failed",
         title_of(case.workspace),
@@ -209,9 +211,10 @@ def locked_out(case: Case) -> Iterator[Cause]:
         return
     from kaitoctl.kaito import validation
 
+    setting = case.seen.setting or validation.Setting(catalog=case.seen.catalog)
     rules = [
         problem
-        for problem in validation.problems(case.workspace, validation.Setting(catalog=case.seen.catalog))
+        for problem in validation.problems(case.workspace, setting)
         if problem.severity == "error"
         and problem.code in _REFUSED_LATER
         and problem.path.startswith("inference.adapters")

@@ -107,7 +107,7 @@ def immutable(case: Case) -> Iterator[Cause]:
         **{key: value for key, value in case.workspace.items() if key not in ("inference", "tuning")},
         **parts,
     }
-    setting = validation.Setting(catalog=case.seen.catalog)
+    setting = case.seen.setting or validation.Setting(catalog=case.seen.catalog)
     problems = validation.update_problems(old, case.workspace, setting)
     changed = [item for item in problems if item.severity == "error"]
     if changed:
@@ -191,7 +191,8 @@ def invalid(case: Case) -> Iterator[Cause]:
         return  # what the cluster says outranks what our rules make of the manifest
     from kaitoctl.kaito import validation
 
-    setting = validation.Setting(validation.OWN if case.seen.is_ours else None, catalog=case.seen.catalog)
+    target = validation.OWN if case.seen.is_ours else None
+    setting = case.seen.setting or validation.Setting(target, catalog=case.seen.catalog)
     rules = [item for item in validation.problems(case.workspace, setting) if item.severity == "error"]
     if rules:
         evidence = [(f"condition {item['type']}", str(item.get("message"))) for item in refused[:1]]

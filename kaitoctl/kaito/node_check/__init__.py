@@ -48,6 +48,7 @@ from kaitoctl.kaito.node_check.judge import (
 from kaitoctl.kaito.node_check.need import (
     TOLERATIONS,
     Need,
+    devices_asked,
     instance_type_of,
     instance_types_meant,
     judging_key,
@@ -62,6 +63,7 @@ from kaitoctl.kaito.node_check.need import (
     rules_for,
     written_node_count,
 )
+from kaitoctl.kaito.node_check.sharing import mig_slices
 
 __all__ = [
     "LABEL_COUNT",
@@ -80,6 +82,7 @@ __all__ = [
     "conclude",
     "could_be_labelled",
     "crowds",
+    "devices_asked",
     "gpus_held",
     "gpus_per_pod",
     "holds_devices",
@@ -91,6 +94,7 @@ __all__ = [
     "keeping",
     "labels_asked",
     "labels_read",
+    "mig_slices",
     "need_of",
     "of_replicas",
     "offers_gpus",

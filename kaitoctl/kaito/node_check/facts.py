@@ -200,6 +200,20 @@ def gpus_of(node: NodeFacts, in_use: int | None) -> Gpus:
     )
 
 
+def slices_of(node: NodeFacts, resource: str, in_use: int | None) -> Gpus:
+    """The MIG slices of one kind that a node offers beside its GPUs (strategy `mixed`), as `gpus_of`."""
+    allocatable = whole_number(node.allocatable.get(resource)) or 0
+    gib = sharing.profile_gib(resource)
+    return Gpus(
+        resource=resource if allocatable else "",
+        capacity=whole_number(node.capacity.get(resource)) or 0,
+        allocatable=allocatable,
+        in_use=in_use,
+        product=node.labels.get(LABEL_PRODUCT, ""),
+        memory_gib=gib,
+    )
+
+
 def capability_of(node: NodeFacts) -> tuple[int, int] | None:
     """The compute capability of a node's GPUs, `(8, 0)`; None when it is not known."""
     for major, minor in LABELS_CAPABILITY:

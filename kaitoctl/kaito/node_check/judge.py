@@ -32,6 +32,7 @@ from kaitoctl.kaito.node_check.facts import (
     items,
     mapping,
     name_of,
+    slices_of,
 )
 from kaitoctl.kaito.node_check.need import (
     Need,
@@ -111,9 +112,9 @@ def holds_devices(pod: Object) -> bool:
     return bool(on_a_node) and pod_state.holds_accelerator(pod)
 
 
-def offers_gpus(node: Object) -> bool:
-    """Whether pods can have NVIDIA GPUs of this node."""
-    return bool(whole_number(below(node, "status", "allocatable", api.GPU)))
+def offers_gpus(node: Object, resource: str = api.GPU) -> bool:
+    """Whether pods can have NVIDIA GPUs of this node, or slices of them by the name of a resource."""
+    return bool(whole_number(below(node, "status", "allocatable", resource)))
 
 
 def capability(node: Object | None, known: Catalog) -> tuple[int, int] | None:
@@ -163,7 +164,7 @@ def verdict(
     found = nodes if isinstance(nodes, list) else list(nodes)
     need = need_of(workspace, rules, found)
     listed = None if pods is None else list(pods)
-    in_use = None if listed is None else _in_use(listed)
+    in_use = None if listed is None else _in_use(listed, need.slice or api.GPU)
     # Who holds slices of GPUs, or another maker's, has the node as well.
     others = {below(pod, "spec", "nodeName") for pod in listed or () if holds_devices(pod)}
     judged: dict[str, NodeVerdict] = {}
@@ -291,7 +292,7 @@ class Crowd(NamedTuple):
     """Who is on a node already.
 
     Args:
-        in_use: whole GPUs that pods of others hold; None when that is not known.
+        in_use: devices of the kind that is asked for that pods of others hold; None when that is not known.
         has_holders: whether pods of others hold any accelerator, or a part of one.
         pods: unfinished pods of others; None when that is not known.
         taken: what they request besides devices, by kind, as far as that is known.
@@ -317,7 +318,7 @@ def judge_node(need: Need, node: Object, crowd: Crowd, now: datetime | None = No
 
 def _judge(need: Need, node: NodeFacts, crowd: Crowd, now: datetime | None) -> NodeVerdict:
     preferred = node.name in need.preferred
-    gpus = gpus_of(node, crowd.in_use)
+    gpus = slices_of(node, need.slice, crowd.in_use) if need.slice else gpus_of(node, crowd.in_use)
     allowed = allowed_changes(need, node, crowd.in_use or (1 if crowd.has_holders else crowd.in_use))
     keeps_passing = need.rules.target == "kaitoctl"  # which would buy another node for one that recovers
     own_pod = need.pod
@@ -421,10 +422,10 @@ def _likeness(gpus: Gpus, need: Need) -> tuple[object, ...]:
     return tuple(words[:1]), gpus.memory_gib and round(gpus.memory_gib / 4)
 
 
-def _in_use(pods: Iterable[Object]) -> dict[str, int]:
+def _in_use(pods: Iterable[Object], resource: str) -> dict[str, int]:
     used: dict[str, int] = {}
     for pod in pods:
-        if devices := gpus_held(pod):
+        if devices := gpus_held(pod, resource):
             node = str(below(pod, "spec", "nodeName"))
             used[node] = used.get(node, 0) + devices
     return used

@@ -418,6 +418,15 @@ def judging_key(workspace: Object) -> str:
     return repr((version, resource, presets, template, bool(below(workspace, "tuning")), runtime))
 
 
+def devices_asked(workspace: Object, rules: Rules) -> str:
+    """The resource of the devices that its pods ask for: `nvidia.com/gpu`, or that of a MIG slice."""
+    if not rules.is_modern or not below(workspace, "resource", "partition"):
+        return api.GPU
+    from kaitoctl.kaito.node_check import by_size  # most ask for whole GPUs
+
+    return by_size.partition_of(workspace, rules)[0] or api.GPU
+
+
 def preset_asked(workspace: Object, known: Catalog) -> Preset | None:
     """The preset that it serves or tunes, None when the catalogue has none of that name."""
     return known.preset(name) if (name := _named(workspace)) else None

@@ -52,7 +52,7 @@ def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     if (age := _age_finding(need, node)) is not None:
         yield age
     if need.slice:
-        yield from _slice_findings(need, node)
+        yield from _slice_findings(need, node, gpus)
         return
     for where, amounts in (("capacity", node.capacity), ("allocatable", node.allocatable)):
         if whole_number(amounts.get(api.GPU, 0)) is None:
@@ -113,9 +113,9 @@ def _age_finding(need: Need, node: NodeFacts) -> Finding | None:
     )
 
 
-def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
+def _slice_findings(need: Need, node: NodeFacts, slices: Gpus) -> Iterable[Finding]:
     """Whether the node offers the MIG slice that the Workspace asks for, and whether the model fits there."""
-    have = whole_number(node.allocatable.get(need.slice)) or 0
+    have = slices.allocatable
     changing = changing_finding(node, is_enough=have > 0)
     if changing is not None:
         yield changing
@@ -132,7 +132,11 @@ def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
         message = f"status.allocatable has no {need.slice}{there}"
         yield Finding("no-gpu", "fail", message, hint, kubectl_hints.pods_on(node.name))
         return
-    gib = sharing.profile_gib(need.slice)
+    if slices.free == 0:
+        message = f"0 of {have} x {need.slice} free, and each pod asks for one"
+        hint = "wait for the pods that hold them, or choose another node"
+        yield Finding("gpus-in-use", "fail", message, hint, kubectl_hints.pods_on(node.name))
+    gib = slices.memory_gib
     if need.model is not None and gib is not None:
         from kaitoctl.kaito import estimate  # most rules do not reckon with it
 
@@ -141,7 +145,9 @@ def _slice_findings(need: Need, node: NodeFacts) -> Iterable[Finding]:
             hint = "choose a larger profile in resource.partition"
             yield Finding("gpu-memory-too-small", "fail", message, hint, stage="model")
             return
-    yield Finding("gpu-ok", "pass", f"{have} x {need.slice} allocatable")
+    if slices.free != 0:
+        free = "in use unknown" if slices.free is None else f"{slices.free} free"
+        yield Finding("gpu-ok", "pass", f"{have} x {need.slice} allocatable, {free}")
 
 
 def _shortage(need: Need, node: NodeFacts, gpus: Gpus, needed: int) -> Iterable[Finding]:

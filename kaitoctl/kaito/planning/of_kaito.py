@@ -67,7 +67,7 @@ class Share:
             context: the tokens by which its nodes are counted; 0 for the usual number.
         """
         setting = self._setting
-        choice = release_detection.node_rules_of(setting.target or "v0.4", workspace)
+        choice = release_detection.node_rules_of(setting.target, workspace)
         known = releases.as_of(setting.target, setting.catalog)
         rules = node_check.rules_for(workspace, choice, setting.provisioner or "", known=known)
         rules = replace(rules, context=context)
