@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -195,9 +195,11 @@ async def _apply(
             return 0
         if pruned.deletions:
             await wait_gone(client, target, pruned.deletions, how.timeout_s or TIMEOUT_S)
-        codes = [
-            await _follow_set(client, target, key, how, asked, alone=len(plan.changes) == 1) for key in sets
-        ]
+        shows = {key: follow_fleet.lines_of(key) for key in sets} if len(sets) > 1 else {}
+        alone = len(plan.changes) == 1
+        codes = await asyncio.gather(
+            *(_follow_set(client, target, key, how, asked, alone=alone, show=shows.get(key)) for key in sets)
+        )
         if workspaces:
             bodies = {change.key: change.body for change in plan.changes if change.kind == "Workspace"}
             generations = progress.generations
@@ -217,11 +219,12 @@ async def _follow_set(
     asked: make_plan.PlanRequest,
     *,
     alone: bool,
+    show: Callable[[Fleet], None] | None,
 ) -> int:
     """Follow a set; of several objects, one that fails does not end the following of the others."""
     try:
         fleet = await follow_fleet.until_ready(
-            client, target, key, timeout_s=how.timeout_s, catalog=asked.catalog, is_done=_is_as_far
+            client, target, key, timeout_s=how.timeout_s, catalog=asked.catalog, is_done=_is_as_far, show=show
         )
     except KaitoctlError as error:
         if alone:

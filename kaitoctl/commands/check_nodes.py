@@ -74,7 +74,7 @@ def check_nodes(
             from kaitoctl.commands.asked_context import context_in_file  # most name none
 
             rules = replace(rules, context=context_in_file(workspace, config_maps, rules))
-        verdict = verdict_from_lists(workspace, beside, rules, lists)
+        verdict = verdict_from_lists(workspace, beside, rules, lists, is_release_said=version is not None)
         verdict = with_its_preset(workspace, verdict, validation.Setting(version, catalog=known))
     else:
         from kaitoctl.commands.check_nodes_on_cluster import verdict_on_cluster

@@ -11,6 +11,7 @@ from kaitoctl.commands.option_values import SavedLists
 from kaitoctl.kaito import api, node_check, nodes_of_others
 from kaitoctl.kube import partial_decoding
 from kaitoctl.screens import output
+from kaitoctl.screens.validation_report import OLD_API_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def verdict_from_lists(
-    workspace: Object, beside: Sequence[Object], rules: Rules, lists: SavedLists
+    workspace: Object, beside: Sequence[Object], rules: Rules, lists: SavedLists, *, is_release_said: bool
 ) -> Verdict:
     """The answer from saved lists, its advice leaving alone what other Workspaces of the files select.
 
@@ -30,7 +31,10 @@ def verdict_from_lists(
         beside: other Workspaces of its file.
         rules: whose choice of nodes counts.
         lists: the files.
+        is_release_said: whether the user names the release by whose rules it is.
     """
+    if rules.target == "v0.4" and not is_release_said:
+        output.step(OLD_API_WORDS)
     seen, others = _from_lists(workspace, beside, rules, lists)
     verdict = seen.verdict(workspace, rules)
     advised = nodes_of_others.nodes_to_change(verdict)

@@ -133,15 +133,20 @@ async def showing(
         yield _Lines().show
 
 
+def lines_of(key: ObjectKey) -> Callable[[Fleet], None]:
+    """What writes a line for each change of one of several sets."""
+    return _Lines(f"InferenceSet {key}: ").show
+
+
 class _Lines:
-    def __init__(self) -> None:
-        self._words = ""
+    def __init__(self, name: str = "") -> None:
+        self._name, self._words = name, ""
 
     def show(self, fleet: Fleet) -> None:
         """Write a line when it is another one."""
         if (words := line(fleet)) != self._words:
             self._words = words
-            output.step(words)
+            output.step(self._name + words)
 
 
 async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:

@@ -167,6 +167,9 @@ def _excerpt(number: int, column: int, text: str, width: int) -> list[str]:
     ]
 
 
+OLD_API_WORDS = "v1alpha1 is judged as KAITO v0.4; --target-version names another release, such as v0.12"
+"""What stderr says where nobody names a release, and today's judge otherwise."""
+
 # What no API version alone stands for: a preset led to it.
 _CHOSEN = {"v0.4.6", "v0.9"}
 
@@ -177,7 +180,7 @@ def print_summary(judged: list[Judged], invalid: int, skipped: int, *, is_releas
     Before it stands as which KAITO v1alpha1 is judged where nobody says it: today's judge it otherwise.
     """
     if not is_release_said and any(one.target == "v0.4" for one in judged):
-        output.step("v1alpha1 is judged as KAITO v0.4; --target-version names another release, such as v0.12")
+        output.step(OLD_API_WORDS)
     for target in sorted({one.target for one in judged} & _CHOSEN if not is_release_said else ()):
         names = [one.name or "a document" for one in judged if one.target == target]
         whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

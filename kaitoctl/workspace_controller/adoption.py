@@ -9,6 +9,7 @@ change of that it gets ours.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -34,7 +35,7 @@ def with_adopted_template(wanted: Object, live: Object | None) -> Object:
     asked, does = _does(dig(wanted, "spec", "template") or {}, wanted), _does(template, live)
     if _NO_ADAPTERS in str(does["command"]) and _NO_ADAPTERS not in str(asked["command"]):
         does["command"] = [[word for word in line if word != _NO_ADAPTERS] for line in does["command"]]
-    if asked != does:
+    if asked != does or not _brings_the_same(wanted, live):
         return wanted
     metadata = wanted["metadata"]
     notes = {**annotations_of(wanted), ADOPTED: "true"}
@@ -53,11 +54,26 @@ def adopted_child(child: Child, workload: Object | None) -> Child:
     return replace(child, manifest=with_adopted_template(child.manifest, workload))
 
 
+def _brings_the_same(wanted: Object, live: Object) -> bool:
+    """Whether KAITO's init containers fetch what ours would: theirs name it in their script."""
+    asked, there = (
+        {item["name"]: item for item in dig(one, "spec", "template", "spec", "initContainers") or ()}
+        for one in (wanted, live)
+    )
+    for name, item in asked.items():
+        line = " ".join([*(there[name].get("command") or ()), *(there[name].get("args") or ())])
+        (*sources, _) = item.get("args") or [""]
+        if not all(re.search(re.escape(one) + r"(?![\w.:/@-])", line) for one in sources):
+            return False
+    return True
+
+
 def _does(template: Object, workload: Object) -> Any:
     """What the pods of a template do, whatever order it is written in."""
     pod = template.get("spec") or {}
     main, *others = pod.get("containers") or [{}]
-    claims = [item["metadata"]["name"] for item in dig(workload, "spec", "volumeClaimTemplates") or ()]
+    claims = {item["metadata"]["name"] for item in dig(workload, "spec", "volumeClaimTemplates") or ()}
+    volumes = [_volume(item) for item in pod.get("volumes") or () if item["name"] not in claims]
     return {
         "labels": dig(template, "metadata", "labels"),
         "image": main.get("image"),
@@ -66,7 +82,7 @@ def _does(template: Object, workload: Object) -> Any:
         "devices": dig(main, "resources", "limits"),
         "env": _set({**item, "valueFrom": _reference(item)} for item in main.get("env") or ()),
         "mounts": sorted((item["name"], item["mountPath"]) for item in main.get("volumeMounts") or ()),
-        "volumes": sorted({*claims, *(item["name"] for item in pod.get("volumes") or ())}),
+        "volumes": sorted([*((name, "") for name in claims), *volumes]),
         "probes": {name: _probe(main.get(f"{name}Probe")) for name in ("startup", "liveness", "readiness")},
         "others": [(item["name"], item.get("image")) for item in others],
         "inits": [(item["name"], item.get("image")) for item in pod.get("initContainers") or ()],
@@ -84,6 +100,14 @@ def _line(command: list[str]) -> list[list[str]]:
         return [sorted(shlex.split(part)) for part in " ".join(command[2:]).split(";")]
     except ValueError:
         return [command]
+
+
+def _volume(item: Object) -> tuple[str, str]:
+    """Its name, and what is in it, without what an API server fills in."""
+    source: Object = next((value for key, value in item.items() if key != "name" and value), {})
+    names = [source.get(key) for key in ("name", "secretName", "claimName", "path", "medium")]
+    names += sorted(dig(one, "secret", "name") or "" for one in source.get("sources") or ())
+    return item["name"], " ".join(map(str, filter(None, names)))
 
 
 def _reference(item: Object) -> Object | None:

@@ -575,6 +575,19 @@ def test_a_preset_that_the_judged_release_lacks_or_cannot_size_is_not_called_eno
     assert not key or preset in found[key] or "crashes" in found[key]
 
 
+@pytest.mark.parametrize(("version", "is_said"), [("v1alpha1", True), ("v1beta1", False)])
+def test_offline_the_release_of_an_old_api_version_is_said(
+    offline: Shell, tmp_path: Path, version: str, is_said: bool
+) -> None:
+    """As `validate` says it: today's KAITO chooses otherwise."""
+    asked = workspace(resource={"instanceType": A100}) | {"apiVersion": f"kaito.sh/{version}"}
+    files = save(tmp_path / "w.json", [asked]), save(tmp_path / "n.json", [])
+    check = ("check-nodes", "-f", files[0], "--nodes", files[1])
+    words = "v1alpha1 is judged as KAITO v0.4"
+    assert (words in offline.run("kaitoctl", *check).stderr) is is_said
+    assert words not in offline.run("kaitoctl", *check, "--target-version", "v0.4").stderr
+
+
 MODERN = {
     "metadata": {
         "name": "gpu-a",

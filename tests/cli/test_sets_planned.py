@@ -107,6 +107,28 @@ def test_a_set_that_is_late_does_not_end_the_following_of_what_was_applied_with_
     assert "1 of 1 ready" in done.stderr, "the Workspace beside it"
 
 
+def test_several_sets_are_followed_at_once_each_with_its_name(sandbox_shell: Shell, tmp_path: Path) -> None:
+    names = ("one", "two")
+    made = [
+        sandbox_shell.kaitoctl(
+            *("create", "inference-set", name, "--replicas", "1", *SET[:4], "--label", f"apps={name}"),
+            *("--dry-run=client", "-o", "yaml"),
+        ).stdout
+        for name in names
+    ]
+    file = tmp_path / "sets.yaml"
+    file.write_text("---\n".join(made))
+    done = sandbox_shell.kaitoctl("apply", "-f", str(file), "--yes", "--timeout", "120s")
+    lines = done.stderr.splitlines()
+    first = min(number for number, line in enumerate(lines) if "1 of 1 replicas ready" in line)
+    for name in names:
+        followed = [
+            number for number, line in enumerate(lines) if f"► InferenceSet default/{name}: 0 of" in line
+        ]
+        assert followed and followed[0] < first, done.stderr
+        assert f"✔ InferenceSet default/{name}: 1 of 1 replicas ready" in done.stderr
+
+
 def test_what_kaitoctl_has_scaled_is_applied_again_and_what_others_have_is_not(
     sandbox_shell: Shell, tmp_path: Path
 ) -> None:

@@ -292,6 +292,35 @@ def test_a_flag_that_does_nothing_without_adapters_is_no_reason_to_restart() -> 
     assert is_ours(after) and is_ready(world) and world.reconcile() == 0
 
 
+def with_style(image: str, config: str = "first") -> Object:
+    ws = phi_4()
+    ws["inference"]["adapters"] = [{"source": {"name": "style", "image": image}}]
+    ws["inference"]["config"] = config
+    return ws
+
+
+@pytest.mark.parametrize(
+    ("next_one", "sign"),
+    [
+        (with_style("registry.example/style:1"), "registry.example/style:1"),
+        (with_style("registry.example/style:12", "second"), "second"),
+    ],
+)
+def test_another_image_of_an_adapter_or_config_map_is_no_pod_that_does_the_same(
+    next_one: Object, sign: str
+) -> None:
+    world, before = taken_over(with_style("registry.example/style:12"))
+    (after,) = world.list(STATEFUL_SET)
+    assert after["spec"]["template"] == before["spec"]["template"]
+    world.apply(world.kind, next_one)
+    world.settle()
+    (after,) = world.list(STATEFUL_SET)
+    pod = after["spec"]["template"]["spec"]
+    assert sign in str([pod["initContainers"][0]["args"], pod["volumes"]])
+    assert ADOPTED not in after["metadata"]["annotations"]
+    assert world.reconcile() == 0
+
+
 def test_what_the_workspace_asks_for_next_is_made_as_ours() -> None:
     world, _ = taken_over(phi_4())
     ws = phi_4()
