@@ -57,12 +57,12 @@ async def until(question: Callable[[], Awaitable[bool]], seconds: float = 60) ->
             await asyncio.sleep(0.05)
 
 
-async def said(command: Callable[..., int], **options: Any) -> tuple[int, str, str]:
+async def said(command: Callable[..., int | None], **options: Any) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
 
     def run() -> int:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            return command(**options)
+            return command(**options) or 0
 
     code = await asyncio.to_thread(run)
     return code, out.getvalue(), err.getvalue()

@@ -44,6 +44,7 @@ LATE = {
     ("nodes", "sandbox.selectors.label_predicate"): "only with --selector",
     ("observe_deeply", "commands.kaito_detection.as_said"): "only while nodes are in question",
     ("observe_deeply", "kube.webhooks"): "most Workspaces are not being deleted",
+    ("overview", "kaito.fleet.decisions.CHANGED_AT"): "few Workspaces have failed",
     ("observed_nodes", "kaito.desired"): "only for models that our own controller serves",
     ("observed_nodes", "workspace_controller.node_shape"): "only for models that our own controller serves",
     ("status", "commands.target_release.check_manager"): "only with --target-version and the like",

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands.follow_fleet import line
-from kaitoctl.commands.overview import gaps_in
+from kaitoctl.commands.overview import failures_in, gaps_in
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kaito.fleet import view
@@ -55,7 +55,7 @@ def rows(
     for one in sets:
         own = by_set.get(key_of(one), ())
         fleet = view.fleet_of(one, [row.workspace for row in own], (), now, catalog=SHIPPED)
-        found.append(fleet.as_served(gaps_in(own)))
+        found.append(fleet.as_served(gaps_in(own), failures_in(own)))
     made = [FleetRow(one.inference_set, one, view.as_json(one), f"{one.state}  {line(one)}") for one in found]
     for one in roles:
         words = f"{view.state_of_roles(one)}  {view.trouble_of_roles(one)}".rstrip()

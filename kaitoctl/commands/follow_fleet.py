@@ -6,6 +6,8 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from kaitoctl.advice import Advice, Command
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import ObjectKey
 
 LOOK_AGAIN_S = 2.0
+_CLOSE_EVERY = 5  # looks: it lists all pods of the namespace
 _TIMEOUT_S = 7200.0
 
 Answer = TypeVar("Answer")
@@ -68,8 +71,10 @@ async def until_ready(
     async with showing(client, target, key, stream or sys.stderr, catalog, show=show) as shown:
         try:
             async with asyncio.timeout(limit_s):
-                while True:
-                    fleet = await patiently(client, key, lambda: present(client, key, catalog))
+                for look in count():
+                    is_close = look % _CLOSE_EVERY == 0
+                    asking = partial(present, client, key, catalog, is_close=is_close)
+                    fleet = await patiently(client, key, asking)
                     words = line(fleet)
                     shown(fleet)
                     if is_done(fleet) and not fleet.refusal:
@@ -78,7 +83,7 @@ async def until_ready(
                         raise failure(target, fleet)
                     await asyncio.sleep(LOOK_AGAIN_S)
         except TimeoutError:
-            hint = target.text(Command("kaitoctl status", key.name, "-n", key.namespace))
+            hint = target.text(Command("kaitoctl why", key.name, "-n", key.namespace))
             raise TimedOut(f"timed out after {layout.elapsed(limit_s)}; {words}", hint=hint) from None
     output.success(f"InferenceSet {key}: {fleet.ready} of {fleet.wanted} replicas ready")
     return fleet
@@ -149,8 +154,14 @@ class _Lines:
             output.step(self._name + words)
 
 
-async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
+async def present(client: Client, key: ObjectKey, catalog: Catalog, *, is_close: bool = False) -> Fleet:
     """The set as it is now.
+
+    Args:
+        client: the cluster.
+        key: the set's.
+        catalog: of presets.
+        is_close: whether to look at the pods also while replicas come up: which of them never will.
 
     Raises:
         ApiError: there is none.
@@ -159,7 +170,8 @@ async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
     if fleet is None:
         hint = Command("kaitoctl status", "-n", key.namespace) + " lists what there is"
         raise ApiError(404, "NotFound", f"InferenceSet {key} not found", hint=hint)
-    return await as_served(client, fleet) if fleet.state in ("Ready", "Mixed") else fleet
+    is_close = is_close or fleet.state in ("Ready", "Mixed")
+    return await as_served(client, fleet) if is_close else fleet
 
 
 def say_what_carries(target: Target, fleet: Fleet) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaitoctl.commands.cluster import workspace_kind
-from kaitoctl.commands.overview import gaps_in, observe_overview
+from kaitoctl.commands.overview import failures_in, gaps_in, observe_overview
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -43,13 +43,13 @@ async def fleet_at(client: Client, key: ObjectKey, *, catalog: Catalog = SHIPPED
 
 
 async def as_served(client: Client, fleet: Fleet) -> Fleet:
-    """The same by what its replicas' pods and Services say, where their statuses say that they are ready."""
-    if not fleet.ready:
+    """The same by what its replicas' pods and Services say."""
+    if not fleet.live:
         return fleet
     labels = f"{api.LABEL_CREATED_BY_SET}={fleet.key.name}"
     async with observe_overview(client, fleet.key.namespace, once=True, labels=labels) as seen:
         rows, _ = seen.rows()
-    return fleet.as_served(gaps_in(rows))
+    return fleet.as_served(gaps_in(rows), failures_in(rows))
 
 
 async def _with_workspaces(client: Client, inference_set: Object, catalog: Catalog) -> Fleet:

@@ -32,6 +32,7 @@ from kaitoctl.kube.objects import (
     Kind,
     Object,
     ObjectKey,
+    annotations_of,
     creation_time_of,
     dig,
     is_being_deleted,
@@ -55,6 +56,7 @@ class Row:
         adapters: how many it asks for.
         since: when it was created.
         where: how far it is, in words.
+        is_former: whether it has failed with pods from before its set gave it the template that it has.
     """
 
     workspaces: Mapping[ObjectKey, Object]
@@ -65,6 +67,7 @@ class Row:
     adapters: int
     since: str
     where: str
+    is_former: bool = False
 
     @property
     def workspace(self) -> Object:
@@ -233,6 +236,11 @@ def gaps_in(rows: Iterable[Row]) -> dict[str, str]:
     return {row.key.name: row.where for row in rows if row.state == "NotServing"}
 
 
+def failures_in(rows: Iterable[Row]) -> dict[str, str]:
+    """Why those that have failed will not come up by themselves, by name."""
+    return {row.key.name: row.where for row in rows if row.state == "Failed" and not row.is_former}
+
+
 def _titled(kind: Kind, view: Informer) -> list[Object]:
     return [with_type(kind, view.store[key]) for key in sorted(view.store)]
 
@@ -293,4 +301,12 @@ def _row(
         len(dig(workspace, "inference", "adapters") or ()),
         creation_time_of(workspace),
         words,
+        state == "Failed" and _is_former(workspace, seen.pods),
     )
+
+
+def _is_former(workspace: Object, pods: Iterable[Object]) -> bool:
+    from kaitoctl.kaito.fleet.decisions import CHANGED_AT  # few have failed, and fewer are of a set
+
+    changed = annotations_of(workspace).get(CHANGED_AT, "")
+    return any(creation_time_of(pod) < changed for pod in pods)

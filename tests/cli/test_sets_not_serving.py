@@ -12,9 +12,9 @@ from fleet_cluster import a_cluster, live, ready, said, until
 from fleet_world import inference_set as set_of
 
 from kaitoctl import fleet_controller
-from kaitoctl.commands import status, why
+from kaitoctl.commands import rollout, status, why
 from kaitoctl.commands.option_values import NOT_SAID, Which
-from kaitoctl.errors import TimedOut
+from kaitoctl.errors import NegativeAnswer, TimedOut
 from kaitoctl.kaito.api import INFERENCE_SET as SET
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import POD, SERVICE, STATEFUL_SET, key_of
@@ -70,5 +70,48 @@ def test_a_replica_that_nobody_reaches_is_not_counted_as_ready(
             with pytest.raises(TimedOut, match="1 of 2 replicas ready"):
                 follow = {**SHOWN, "watch": True, "timeout": "1s"}
                 await said(status.status, which=Which(("phis",)), target=target, **follow)
+
+    asyncio.run(story())
+
+
+def test_a_replica_whose_pod_crashes_ends_what_follows_its_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status says for as long as its budget lasts that it comes up; its pod says that it never will."""
+    monkeypatch.setattr("kaitoctl.commands.follow_fleet.LOOK_AGAIN_S", 0.1)
+    follow: dict[str, Any] = {"name": "phis", "timeout": "60s", "catalog": None, "managed": NOT_SAID}
+
+    async def story() -> None:
+        async with a_cluster(tmp_path) as (client, target):
+            managing = asyncio.ensure_future(fleet_controller.run_together(client))
+            await client.send(request.create(SET, set_of(2)))
+
+            async def serving(number: int) -> bool:
+                return len(await ready(client)) == number
+
+            await until(lambda: serving(2))
+            crash = {"metadata": {"annotations": {"sandbox.kaitoctl.dev/fault": "crash"}}}
+            for pod in (await client.list(POD, "default")).items:
+                await client.send(request.merge_patch(POD, *key_of(pod), crash, manager="x"))
+            await until(lambda: serving(0))
+            with pytest.raises(NegativeAnswer, match="CrashLoopBackOff") as raised:
+                await said(rollout.status, target=target, **follow)
+            names = [key_of(one).name for one in await live(client)]
+            assert any(f"kaitoctl why {name}" in str(raised.value.hint) for name in names)
+            code, text, _ = await said(status.status, which=Which(("phis",)), target=target, **SHOWN)
+            assert code == 1 and "CrashLoopBackOff" in text, text
+            listed = {**SHOWN, "output_format": "json"}
+            _, text, _ = await said(status.status, which=Which(), target=target, **listed)
+            (found,) = json.loads(text)["inferenceSets"]
+            assert (found["state"], found["readyReplicas"]) == ("failed", 0)
+
+            # A template that cures it is followed to its end, though the pods from before still crash.
+            style = {"source": {"name": "style", "image": "registry.example/style:1"}}
+            cured = {"spec": {"template": {"inference": {"adapters": [style]}}}}
+            await client.send(request.merge_patch(SET, "default", "phis", cured, manager="x"))
+            _, text, _ = await said(rollout.status, target=target, **follow)
+            assert 'inferenceset "phis" successfully rolled out' in text
+            managing.cancel()
+            await asyncio.gather(managing, return_exceptions=True)
 
     asyncio.run(story())

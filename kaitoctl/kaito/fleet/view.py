@@ -100,17 +100,24 @@ class Fleet:
         """The replicas that are not being deleted."""
         return tuple(one for one in self.replicas if not one.leaving)
 
-    def as_served(self, gaps: Mapping[str, str]) -> Fleet:
-        """The same, without those replicas as ready ones that say so and serve nobody.
+    def as_served(self, gaps: Mapping[str, str], failures: Mapping[str, str]) -> Fleet:
+        """The same by what pods and Services say, which is more and sooner than the replicas' statuses.
 
         Args:
-            gaps: what keeps prompts from each of those, by name.
+            gaps: what keeps prompts from replicas that say that they are ready, by name.
+            failures: why replicas will not come up by themselves, by name. Who is yet to be given the present
+                template may come up with that.
         """
-        replicas = tuple(
-            replace(one, is_ready=False, silent=gaps[one.name]) if one.is_ready and one.name in gaps else one
-            for one in self.replicas
-        )
-        return replace(self, replicas=replicas)
+        is_carried = self.is_rolled_by_kaitoctl or self.is_walked
+
+        def as_served(one: Replica) -> Replica:
+            if one.is_ready:
+                return replace(one, is_ready=False, silent=gaps[one.name]) if one.name in gaps else one
+            if one.failure or one.leaving or (is_carried and not one.is_current):
+                return one
+            return replace(one, failure=failures.get(one.name, ""))
+
+        return replace(self, replicas=tuple(map(as_served, self.replicas)))
 
     @property
     def stuck(self) -> str:
