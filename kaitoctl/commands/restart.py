@@ -11,7 +11,7 @@ from kaitoctl.advice import Command
 from kaitoctl.commands import consent, follow, option_values, plan_effects
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
-from kaitoctl.commands.option_values import ManagedBy
+from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.errors import ApiError, InputError, Interrupted
 from kaitoctl.kaito import catalog_file
@@ -64,23 +64,36 @@ def restart(
 ) -> None:
     """Recreate the pods of Workspaces, of one after the other."""
     option_values.one_of(dry_run, ("none", "client", "server"), option="--dry-run")
-    plain = list(dict.fromkeys(map(option_values.workspace_name, names)))
+    asked = option_values.parse_names(names)
     timeout_s = option_values.duration_s(timeout) if timeout else None
     check_manager(managed)
     how = _RestartOptions(dry_run, yes, wait, timeout_s, catalog_file.read(catalog), managed)
     try:
-        asyncio.run(_restart(target, plain, how))
+        asyncio.run(_restart(target, asked, how))
     except KeyboardInterrupt:
-        command = Command("kaitoctl status", *plain, *target.in_namespace, "-w")
+        command = Command("kaitoctl status", *map(str, asked), *target.in_namespace, "-w")
         hint = target.text("what was already applied stays; " + command + " follows")
         raise Interrupted("interrupted", hint=hint) from None
 
 
-async def _restart(target: Target, names: Sequence[str], how: _RestartOptions) -> None:
+async def _restart(target: Target, names: Sequence[Named], how: _RestartOptions) -> None:
     async with connected(target) as client:
-        found = [await look.workspace_named(client, name) for name in names]
+        found = [await _one_workspace(client, name) for name in names]
         for workspace, workload in [(one, await _workload(client, one)) for one in found]:
             await _restart_one(client, target, workspace, workload, how)
+
+
+async def _one_workspace(client: Client, asked: Named) -> Object:
+    found = await look.workspace_or_set(client, asked)
+    if isinstance(found, dict):
+        return found
+    key, replicas = found.key, [one.name for one in found.live]
+    hint = Command("kaitoctl why", f"inferenceset/{key.name}", "-n", key.namespace) + " says how it is"
+    if replicas:
+        again = Command("kaitoctl restart", *replicas, "-n", key.namespace)
+        hint = again + " restarts those of all its replicas, one replica after the other"
+    words = f"{key} is an InferenceSet, and this is about one Workspace"
+    raise ApiError(404, "NotFound", words, details={"name": key.name}, hint=hint)
 
 
 async def _restart_one(

@@ -44,6 +44,7 @@ CHANGES = {
     "kaitoctl add-adapter": "test_advice_helps: shows the cost first and asks",
     "kaitoctl set-adapter": "test_advice_helps: shows the cost first and asks",
     "kaitoctl remove-adapter": "shows the cost first and asks",
+    "kaitoctl restart": "cli/test_edit.py: shows for how long nothing serves, and asks",
     "kaitoctl rollout fleet": "carries a set's template to its own Workspaces",
     "kaitoctl rollout undo": "shows the cost first and asks",
     "kaitoctl rollout resume": "cli/test_rollout_set.py: shows what restarts first, and asks",

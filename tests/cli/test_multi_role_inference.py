@@ -60,16 +60,21 @@ def test_what_is_about_one_names_its_sets(shell: Shell, roles: None, command: st
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["restart", "list-adapters", "add-adapter --name x --image r.io/x:1", "remove-adapter --name x"],
+    ("command", "way"),
+    [
+        ("restart", "kaitoctl restart duo-prefill-"),
+        ("list-adapters", "kaitoctl edit inferenceset/duo-prefill"),
+        ("add-adapter --name x --image r.io/x:1", "kaitoctl edit inferenceset/duo-prefill"),
+        ("remove-adapter --name x", "kaitoctl edit inferenceset/duo-prefill"),
+    ],
 )
 def test_what_changes_one_workspace_says_that_a_name_is_a_sets(
-    shell: Shell, roles: None, command: str
+    shell: Shell, roles: None, command: str, way: str
 ) -> None:
     first, *more = command.split()
     done = shell.kaitoctl(first, "duo-prefill", *more, "-n", NAMESPACE, code=4)
     assert f"{NAMESPACE}/duo-prefill is an InferenceSet, and this is about one Workspace" in done.stderr
-    assert "kaitoctl edit inferenceset/duo-prefill" in done.stderr
+    assert way in done.stderr
 
 
 @pytest.mark.parametrize("name", ["duo", "multiroleinference/duo"])

@@ -36,6 +36,17 @@ def members(shell: Shell, fleet: str) -> list[str]:
     )
 
 
+def test_the_pods_of_a_set_are_restarted_by_its_replicas(shell: Shell, fleet: str) -> None:
+    for name in ("phis", "inferenceset/phis"):
+        done = shell.kaitoctl("restart", name, "-n", fleet, "--yes", code=4)
+        assert f"{fleet}/phis is an InferenceSet" in done.stderr
+        said = " ".join(done.stderr.split())
+        advised = f"kaitoctl restart {' '.join(members(shell, fleet))} -n {fleet}"
+        assert f"{advised} restarts those of all its replicas" in said
+    done = shell.kaitoctl(*advised.split()[1:], "--dry-run", "client")
+    assert done.stdout.count("restarted") == 2
+
+
 def test_nodes_adds_up_what_a_set_holds(shell: Shell, fleet: str) -> None:
     found = json.loads(shell.kaitoctl("nodes", "-o", "json").stdout)
     (one,) = [item for item in found["inference_sets"] if item["namespace"] == fleet]
