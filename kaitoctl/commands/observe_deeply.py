@@ -19,15 +19,13 @@ from kaitoctl.kaito.rollout import Phase, progress
 from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kube import pod_state, request
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.conditions import is_true, parse_timestamp
+from kaitoctl.kube.conditions import find, is_true, parse_timestamp
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
     DEPLOYMENT,
     EVENT,
-    NAMESPACE,
     NODE,
-    NODE_CLAIM,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
@@ -41,13 +39,11 @@ from kaitoctl.kube.objects import (
     key_of,
 )
 from kaitoctl.kube.pod_state import was_ready_for_s
-from kaitoctl.kube.request import Request
 
 if TYPE_CHECKING:
     from kaitoctl.commands.observed_nodes import ObservedNodes
     from kaitoctl.kaito.validation import Setting
 
-POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 # In the versions of Kubernetes 1.34, 1.33 and 1.32.
 RESOURCE_SLICES = tuple(
     Kind("resource.k8s.io", version, "ResourceSlice", "resourceslices", namespaced=False)
@@ -104,7 +100,12 @@ async def with_evidence(
     cordoned, offered = await asyncio.gather(
         _cordoned_nodes(client, seen, verdict), _resource_slices(client, verdict)
     )
-    going = await _of_deletion(client, workspace, questions) if is_being_deleted(workspace) else {}
+    going = {}
+    if is_being_deleted(workspace):
+        from kaitoctl.commands.observe_deletion import observe_deletion  # most Workspaces stay
+
+        going = await observe_deletion(client, workspace, questions.answer, questions.unseen)
+    stored = await _volumes(client, replace(seen, verdict=verdict), named.claims, questions)
     told: dict[str, tuple[Object, ...]] = {}
     if seen.may_wait_for_a_mirror:
         from kaitoctl.commands.observe_mirror import observe_mirror  # most wait for none
@@ -113,6 +114,7 @@ async def with_evidence(
     return replace(
         seen,
         **going,
+        **stored,
         mirror=told.get("mirror", ()),
         nodes=(*seen.nodes, *cordoned),
         pools=pools,
@@ -128,6 +130,23 @@ async def with_evidence(
         waiting=waiting,
         unseen=dict(sorted(questions.unseen.items())),
     )
+
+
+async def _volumes(
+    client: Client, seen: Snapshot, claims: tuple[Object, ...], questions: _Questions
+) -> dict[str, Any]:
+    waiting = [pod for pod in seen.pods if _waits_for_volumes(pod)]
+    if not waiting:
+        return {}
+    from kaitoctl.commands.observe_volumes import observe_volumes  # most pods have a node
+
+    return await observe_volumes(client, seen, waiting, claims, questions.answer)
+
+
+def _waits_for_volumes(pod: Object) -> bool:
+    """Whether the scheduler finds no node that the pod's volumes can be on."""
+    placed = find(pod, "PodScheduled") or {}
+    return placed.get("status") == "False" and "volume" in str(placed.get("message")).lower()
 
 
 async def with_controllers(client: Client, seen: Snapshot) -> Snapshot:
@@ -221,11 +240,13 @@ class _References:
 
     Args:
         missing: those that do not exist.
+        claims: those that exist.
         unbound: the claims that have no volume.
         events: about these claims.
     """
 
     missing: frozenset[Named]
+    claims: tuple[Object, ...]
     unbound: tuple[Object, ...]
     events: tuple[Object, ...]
 
@@ -247,6 +268,7 @@ async def _references(client: Client, seen: Snapshot, questions: _Questions) -> 
     )
     return _References(
         frozenset(named for named, one in zip(names, found, strict=True) if one is None),
+        tuple(one for one in found if one),
         tuple(unbound),
         tuple(event for events in listed for event in events),
     )
@@ -379,46 +401,6 @@ async def _pools(client: Client, seen: Snapshot, questions: _Questions) -> tuple
     selector = ",".join("=".join(label) for label in labels)
     listed = await questions.answer("nodepools", client.list(api.NODE_POOL, label_selector=selector))
     return tuple(listed.items) if listed else ()
-
-
-async def _of_deletion(client: Client, workspace: Object, questions: _Questions) -> dict[str, Any]:
-    """What only the deletion of a Workspace depends on; what may not be looked at is left out."""
-    from kaitoctl.kube import webhooks  # most Workspaces stay
-
-    namespace = str(workspace["metadata"].get("namespace") or "default")
-    kinds, budgets, space, *hooks = await asyncio.gather(
-        _claim_kinds(client, questions),
-        questions.answer("poddisruptionbudgets", client.list(POD_DISRUPTION_BUDGET, namespace)),
-        questions.answer("namespaces", client.send(request.get(NAMESPACE, "", namespace))),
-        *(
-            questions.answer(kind.plural, client.list(kind))
-            for kind in (webhooks.VALIDATING, webhooks.MUTATING)
-        ),
-    )
-    configurations = [item for listed in hooks if listed for item in listed.items]
-    asked = webhooks.covering(configurations, [api.kind_of(workspace)])
-    return {
-        "claim_kinds": kinds,
-        "budgets": tuple(budgets.items) if budgets else (),
-        "space": space,
-        "webhooks": tuple(dict.fromkeys(hook.configuration for hook in asked)),
-    }
-
-
-async def _claim_kinds(client: Client, questions: _Questions) -> frozenset[str] | None:
-    """The kinds of claims that the cluster has; None when it will not say."""
-    found = set()
-    for kind in (NODE_CLAIM, replace(NODE_CLAIM, version="v1beta1"), api.MACHINE):
-        try:
-            answer = await client.send(Request("GET", f"/apis/{kind.group}/{kind.version}"))
-        except ApiError as error:
-            if error.status == 404:
-                continue
-            questions.unseen["kinds of karpenter.sh"] = str(error)
-            return None
-        if any(item.get("kind") == kind.kind for item in answer.get("resources") or ()):
-            found.add(kind.kind)
-    return frozenset(found)
 
 
 async def _controllers(

@@ -80,6 +80,8 @@ class Snapshot:
         budgets: the PodDisruptionBudgets of its namespace, when it is being deleted.
         webhooks: names of the webhook configurations that judge Workspaces, when it is being deleted.
         space: its Namespace, when it is being deleted.
+        storage: where volumes of pods can be that wait for a node: PersistentVolumes, StorageClasses and the
+            Nodes with GPUs; CSINodes and VolumeAttachments where nodes have no room for more volumes.
         unseen: what could not be looked at, and why.
         catalog: of presets and instance types.
     """
@@ -110,6 +112,7 @@ class Snapshot:
     budgets: tuple[Object, ...] = ()
     webhooks: tuple[str, ...] = ()
     space: Object | None = None
+    storage: tuple[Object, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
     catalog: Catalog = SHIPPED
 

@@ -30,6 +30,10 @@ PLURALS = {
     "Deployment": "deployments",
     "ResourceSlice": "resourceslices",
     "ConfigMap": "configmaps",
+    "PersistentVolume": "persistentvolumes",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "CSINode": "csinodes",
+    "VolumeAttachment": "volumeattachments",
 }
 
 
@@ -373,3 +377,129 @@ def test_nodes_are_counted_by_the_context_of_the_config_map(
         done = offline.run("kaitoctl", "why", "falcon", *how)
     assert done.returncode == 1, done.stderr
     assert (said in done.stderr) if said else "tokens" not in done.stderr
+
+
+def waits_for_volume(words: str, volume: str) -> list[Object]:
+    """A Workspace whose pod waits for a node, since its volume is not where the nodes with GPUs are."""
+    made = waiting()
+    made["status"]["conditions"][0] |= {"status": "True", "reason": "x", "message": ""}
+    owner = {"kind": "StatefulSet", "name": "falcon", "uid": "s", "controller": True}
+    labels = {"kaito.sh/workspace": "falcon"}
+    gpu = {"nvidia.com/gpu": "2"}
+    nodes: list[Object] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": name,
+                "labels": {
+                    "apps": "falcon-7b",
+                    "node.kubernetes.io/instance-type": "Standard_NC12s_v3",
+                    "kubernetes.io/hostname": name,
+                    "topology.kubernetes.io/zone": f"west-{number}",
+                },
+            },
+            "status": {
+                "allocatable": {"cpu": "12", "memory": "200Gi", "pods": "30", **gpu},
+                "capacity": gpu,
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }
+        for number, name in ((2, "gpu-a"), (3, "gpu-b"))
+    ]
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "falcon-0",
+            "namespace": "default",
+            "labels": labels,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "containers": [{"name": "falcon", "image": "r/m:1"}],
+            "volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "weights"}}],
+        },
+        "status": {
+            "phase": "Pending",
+            "conditions": [
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+            ],
+        },
+    }
+    stateful: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {
+            "name": "falcon",
+            "namespace": "default",
+            "uid": "s",
+            "generation": 1,
+            "ownerReferences": [{"kind": "Workspace", "name": "falcon", "uid": "ws-uid", "controller": True}],
+        },
+        "spec": {"replicas": 1},
+        "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1},
+    }
+    term = {
+        "matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["west-1"]}]
+    }
+    if volume == "local":
+        term = {
+            "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["nvme-1"]}]
+        }
+    stored: list[Object] = [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "weights", "namespace": "default"},
+            "spec": {"volumeName": "pv-7"},
+            "status": {"phase": "Bound"},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "pv-7"},
+            "spec": {
+                "claimRef": {"namespace": "default", "name": "weights"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+            },
+        },
+    ]
+    return [made, stateful, pod, *nodes, *stored]
+
+
+CONFLICT = "0/2 nodes are available: 2 node(s) had volume node affinity conflict."
+
+
+def test_where_a_volume_is_and_where_the_nodes_are_is_looked_up(why: Callable[..., Any]) -> None:
+    cause = why(*waits_for_volume(CONFLICT, "zonal"))["cause"]
+    assert cause["code"] == "volume-not-here"
+    assert cause["message"].endswith("in zone west-1 alone, and the nodes with GPUs are in west-2, west-3")
+    lost = why(*waits_for_volume(CONFLICT, "local"))["cause"]
+    assert (lost["code"], "nvme-1, which does not exist" in lost["message"]) == ("volume-lost", True)
+    hidden = why(*waits_for_volume(CONFLICT, "zonal"), forbidden=("persistentvolumes",))
+    assert hidden["cause"]["code"] == "volume-not-here" and "persistentvolumes" in hidden["unseen"]
+    assert hidden["cause"]["message"] == CONFLICT
+
+
+def test_how_many_disks_a_node_has_is_looked_up(why: Callable[..., Any]) -> None:
+    driver = {"name": "disk.csi.azure.com", "allocatable": {"count": 4}}
+    limit: Object = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSINode",
+        "metadata": {"name": "gpu-a"},
+        "spec": {"drivers": [driver]},
+    }
+    attached: list[Object] = [
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "VolumeAttachment",
+            "metadata": {"name": f"a{number}"},
+            "spec": {"nodeName": "gpu-a", "attacher": "disk.csi.azure.com"},
+        }
+        for number in range(4)
+    ]
+    words = "0/2 nodes are available: 2 node(s) exceed max volume count."
+    cause = why(*waits_for_volume(words, "zonal"), limit, *attached)["cause"]
+    assert cause["message"] == "node gpu-a has 4 of the 4 volumes of disk.csi.azure.com that it can have"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, kubectl_hints
@@ -14,6 +15,9 @@ from kaitoctl.kaito.diagnosis.of_volumes import unbound_claims
 from kaitoctl.kaito.diagnosis.reasons import code_of
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig, is_being_deleted
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.diagnosis.of_places import Place
 
 _LOOKS_WITHIN_S = 60.0
 _KUEUE = "kueue.x-k8s.io/"
@@ -172,10 +176,13 @@ def scheduling(case: Case) -> Iterator[Cause]:
         ]
         names = {"workspace": case.name, "namespace": case.namespace, "pod": str(pod["metadata"]["name"])}
         obstacle = obstacle_of(words, names) or Obstacle("", "see for each node why not").filled(names)
-        hint = obstacle.hint
+        hint, command, code = obstacle.hint, obstacle.command, obstacle.code
         if obstacle.code in _OF_CLAIMS:
             said, better = unbound_claims(case, pod)
             evidence, hint = [*evidence[:1], *said, *evidence[1:]], better or hint
+            if not better and (found := _place(case, pod, words)):
+                words, hint, command, code = found.message, found.hint, found.command, found.code
+                evidence[1:1] = found.evidence
         if obstacle.code == "unschedulable" and (scaled := _autoscaler(case, pod)):
             evidence.insert(1, scaled[0])
             words, hint = f"{words.rstrip('. ')}; {scaled[1]}", f"{scaled[2]}; or {hint}"
@@ -193,15 +200,24 @@ def scheduling(case: Case) -> Iterator[Cause]:
             words += "holds some"
             evidence.insert(1, (title_of(leaving), _deletion_words(leaving)))
         yield blame(
-            obstacle.code,
+            code,
             title_of(pod),
             words or "no node takes the pod",
             evidence,
             hint=hint,
-            command=obstacle.command,
+            command=command,
             weight="wait" if obstacle.code == "unschedulable" else "fault",
         )
         return
+
+
+def _place(case: Case, pod: Object, words: str) -> Place | None:
+    """Which of the pod's volumes is not where the nodes are, as far as that was looked at."""
+    if not case.seen.storage:
+        return None
+    from kaitoctl.kaito.diagnosis.of_places import place  # most pods wait for no volume
+
+    return place(case, pod, words)
 
 
 def _told_by_event(case: Case, pod: Object) -> Object | None:
