@@ -375,7 +375,31 @@ def test_a_claim_that_goes_says_what_asked_for_it() -> None:
     )
     found = cause(drifted)
     assert (found.code, found.weight) == ("node-claim-terminating", "wait")
-    assert found.message == "node gpu-a is being removed: Drifted"
+    assert found.message == (
+        "node gpu-a is being removed: it differed from its NodePool or node class, or their image is newer "
+        "(drift)"
+    )
+    assert "karpenter.sh/do-not-disrupt" in found.hint
+    unknown = claim(
+        *JOINED, condition("DisruptionReason", "True", "NewReason", ""), nodeName="gpu-a", **going
+    )
+    assert cause(unknown).message == "node gpu-a is being removed: NewReason"
+    bare = cause(claim(*JOINED, nodeName="gpu-a", **going))
+    assert (bare.message, "who asked for its deletion" in bare.hint) == (
+        "node gpu-a is being removed",
+        True,
+    )
+    old: dict[str, Any] = {"metadata": {"creationTimestamp": ago(86_400 + 60), "deletionTimestamp": ago(30)}}
+    aged = claim(*JOINED, nodeName="gpu-a", **old)
+    for limit, has_expired in (
+        ("24h", True),
+        ("24h0m0s", True),
+        ("23h", False),
+        ("720h", False),
+        ("Never", False),
+    ):
+        aged["spec"] = {"expireAfter": limit}
+        assert ("expireAfter" in cause(aged).message) == has_expired, limit
     late = claim(condition("Launched", "True"), condition("Registered", *AWAITING), **going)
     assert (cause(late).code, "did not join within 15m" in cause(late).message) == (
         "node-claim-pending",

@@ -217,3 +217,85 @@ def test_a_claim_that_is_on_its_way_makes_a_lost_node_the_past() -> None:
     )
     found = world.diagnosis(gone=frozenset({"gpu-1"}))
     assert [cause.weight for cause in found.causes if cause.code == "node-lost"] == ["note"]
+
+
+KEEP = "karpenter.sh/do-not-disrupt"
+
+
+@pytest.mark.parametrize(
+    ("events", "words", "hint"),
+    [
+        ([("DisruptionTerminating", "Disrupting Node: Underutilized/Delete")], "(consolidation)", KEEP),
+        ([("DisruptionTerminating", "Disrupting Node: Consolidation/Replace")], "a cheaper one", KEEP),
+        ([("DisruptionTerminating", "Disrupting Node: Empty/Delete")], "DaemonSets", "consolidateAfter"),
+        ([("DisruptionTerminating", "Disrupting Node: Emptiness/Delete")], "DaemonSets", "consolidateAfter"),
+        ([("DisruptionTerminating", "Disrupting Node: Drifted/Replace")], "(drift)", KEEP),
+        ([("DisruptionTerminating", "Disrupting Node: Drift/Delete")], "(drift)", KEEP),
+        ([("DisruptionTerminating", "Disrupting Node: Expiration/Replace")], "(expireAfter)", "raised"),
+        ([("SpotInterrupted", "Spot interruption warning was triggered")], "spot machine back", "not spot"),
+        ([("PreemptScheduled", "Preempt Scheduled: Sat")], "spot machine back", "not spot"),
+        ([("ScaleDown", "node removed by cluster autoscaler")], "(scale-down)", "safe-to-evict"),
+        ([("ScaleDownEmpty", "marked the node for removal")], "found it empty", "scale-down-unneeded-time"),
+        ([("InstanceTerminating", "Instance is terminating")], "deleted in the cloud", "who did it"),
+        # The cloud tells of machines that Karpenter has removed, too, and of what is an interruption anyway.
+        (
+            [
+                ("DisruptionTerminating", "Disrupting Node: Underutilized/Delete"),
+                ("InstanceTerminating", "Instance is terminating"),
+            ],
+            "(consolidation)",
+            KEEP,
+        ),
+        (
+            [
+                ("SpotInterrupted", "Spot interruption warning was triggered"),
+                ("TerminatingOnInterruption", "Interruption triggered termination for the NodeClaim/Node"),
+            ],
+            "spot machine back",
+            "not spot",
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_bound", [False, True])
+def test_a_node_that_is_gone_is_told_with_why_it_went(
+    events: list[tuple[str, str]], words: str, hint: str, is_bound: bool
+) -> None:
+    world = gone_world()
+    world["Workspace"]["status"]["workerNodes"] = ["gpu-1"]
+    if is_bound:
+        world["Pod"]["spec"]["nodeName"] = "gpu-1"
+        world["Pod"]["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+    for reason, said in (*events, ("DisruptionBlocked", "Node is deleting or marked for deletion")):
+        world.objects.append(
+            {
+                "kind": "Event",
+                "metadata": {"name": f"gpu-1.{reason}"},
+                "involvedObject": {"kind": "Node", "name": "gpu-1", "uid": "gpu-1"},
+                "type": "Normal",
+                "reason": reason,
+                "message": said,
+                "lastTimestamp": "2026-11-28T16:40:00Z",
+            }
+        )
+    cause = world.cause(gone=frozenset({"gpu-1"}))
+    assert (cause.code, cause.about) == ("node-lost", "Node gpu-1")
+    assert words in cause.message
+    assert is_bound or hint in cause.hint
+    assert (f"event {events[0][0]}", events[0][1]) in cause.evidence
+    assert "DisruptionBlocked" not in str(cause.evidence)
+
+
+def test_a_disruption_of_a_kind_that_is_new_is_evidence_alone() -> None:
+    world = gone_world()
+    event = {
+        "kind": "Event",
+        "metadata": {"name": "gpu-1.x"},
+        "involvedObject": {"kind": "Node", "name": "gpu-1"},
+        "reason": "DisruptionTerminating",
+        "message": "Disrupting Node: Novel/Delete",
+        "lastTimestamp": "2026-11-28T16:40:00Z",
+    }
+    world.objects.append(event)
+    cause = world.cause(gone=frozenset({"gpu-1"}))
+    assert cause.message.endswith("waits for another")
+    assert ("event DisruptionTerminating", "Disrupting Node: Novel/Delete") in cause.evidence

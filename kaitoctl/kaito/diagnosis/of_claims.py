@@ -322,12 +322,10 @@ def _unready(node: Object | None, said: str) -> str:
 def _going(case: Case, claim: Object) -> Cause:
     """A claim that is being deleted while the Workspace is not."""
     name, since_s = claim["metadata"]["name"], case.age_s(claim["metadata"].get("creationTimestamp"))
-    disrupted = conditions.find(claim, "DisruptionReason") or conditions.find(claim, "Drifted") or {}
-    evidence = [("metadata", f"deletionTimestamp {claim['metadata'].get('deletionTimestamp')}")]
-    evidence += [
-        condition_words(found)
-        for kind in ("Registered", *karpenter.DELETION)
-        if (found := conditions.find(claim, kind)) and found.get("status") != "True"
+    steps = (conditions.find(claim, kind) for kind in ("Registered", *karpenter.DELETION))
+    evidence = [
+        ("metadata", f"deletionTimestamp {claim['metadata'].get('deletionTimestamp')}"),
+        *(condition_words(found) for found in steps if found and found.get("status") != "True"),
     ]
     if _step(claim, "Registered").get("status") != "True" and since_s >= karpenter.REGISTER_WITHIN_S:
         return blame(
@@ -338,14 +336,16 @@ def _going(case: Case, claim: Object) -> Cause:
             hint=_JOINS,
             command=kubectl_hints.describe(claim),
         )
-    why = str(disrupted.get("reason") or "") if disrupted.get("status") == "True" else ""
+    from kaitoctl.kaito.diagnosis import node_removals  # most nodes stay
+
+    why = node_removals.of_claim(claim, case.seen.events_of(claim))
     message = f"node {dig(claim, 'status', 'nodeName') or 'of ' + name} is being removed"
     return blame(
         "node-claim-terminating",
         title_of(claim),
-        f"{message}: {why}" if why else message,
+        f"{message}: {why.words}" if why.words else message,
         [*evidence, *_warnings(case, claim)],
-        hint="wait for its successor; what asked for its deletion (drift, consolidation, somebody) says why",
+        hint=f"wait for its successor; {why.hint}",
         command=kubectl_hints.describe(claim),
         weight="wait",
     )

@@ -25,6 +25,7 @@ from kaitoctl.kaito.serving import (
     serving,
     target_port,
 )
+from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig, is_being_deleted
 
@@ -203,22 +204,33 @@ def _vanished(case: Case, stuck: Mapping[str, object]) -> Iterator[Cause]:
     for name in gone:
         if name in stuck:
             continue
-        from kaitoctl.kaito.diagnosis.of_node_events import why_gone  # most nodes stay
-
-        about = (event for event in case.seen.events if dig(event, "involvedObject", "kind") == "Node")
-        why = why_gone(event for event in about if dig(event, "involvedObject", "name") == name)
+        why, words, hint = _why_gone(case, name)
         pod = str(waiting[0]["metadata"]["name"])
         told = [event_words(event) for event in case.seen.events_of(waiting[0])[:1]]
         yield blame(
             "node-lost",
             f"Node {name}",
-            f"node {name}, which the Workspace ran on, does not exist any more, and {pod} waits for another",
+            f"node {name}, which the Workspace ran on, does not exist any more, and {pod} waits for "
+            f"another{words}",
             [("cluster", f"there is no Node {name}"), *why, *told],
-            hint="check who took it away: the cloud (a spot machine), an autoscaler, a person; then whether "
-            "the controller asks for another one, or prepare a node yourself",
+            hint=f"{hint}; then check whether the controller asks for another node, or prepare one yourself",
             command=Command("kaitoctl check-nodes", case.name, *case.in_namespace),
             weight="note" if on_its_way else "fault",
         )
+
+
+def _why_gone(case: Case, name: str) -> tuple[list[tuple[str, str]], str, str]:
+    """Why a node went, by its events: evidence, words, and what to do about it."""
+    from kaitoctl.kaito.diagnosis import node_removals, of_node_events  # most nodes stay
+
+    about = [event for event in case.seen.events if dig(event, "involvedObject", "kind") == "Node"]
+    about = [event for event in about if dig(event, "involvedObject", "name") == name]
+    about.sort(key=event_time, reverse=True)
+    evidence, found = of_node_events.why_gone(about), node_removals.of_events(about)
+    if found is None:
+        who = "check who took it away: the cloud (a spot machine), an autoscaler, a person"
+        return evidence, "", who
+    return evidence, f": {found.words}", found.hint
 
 
 def _on_no_node(case: Case, name: str, pod: Object) -> Cause:
@@ -227,11 +239,12 @@ def _on_no_node(case: Case, name: str, pod: Object) -> Cause:
     Source: Kubernetes v1.37.2 pkg/controller/podgc/gc_controller.go (quarantineTime, gcCheckPeriod).
     """
     pod_name = str(pod["metadata"]["name"])
+    why, words, _ = _why_gone(case, name)
     return blame(
         "node-lost",
         f"Node {name}",
-        f"the node that {pod_name} runs on, or ran on, does not exist any more",
-        [("cluster", f"there is no Node {name}"), ("pod", f"{pod_name} is {pod_state.summary(pod)}")],
+        f"the node that {pod_name} runs on, or ran on, does not exist any more{words}",
+        [("cluster", f"there is no Node {name}"), *why, ("pod", f"{pod_name} is {pod_state.summary(pod)}")],
         hint="Kubernetes deletes such a pod within a minute, and its workload makes another; if it stays, "
         "check that kube-controller-manager runs, and delete it",
         command=Command("kubectl get pod", pod_name, *case.in_namespace, "-o", "wide"),

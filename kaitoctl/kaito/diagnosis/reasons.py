@@ -310,6 +310,14 @@ _SOURCES: Mapping[Place, Mapping[str, _Table]] = {
             "TerminatingOnInterruption": "node-lost",
             "DisruptionTerminating": "node-lost",
             "SpotRebalanceRecommendation": NORMAL,
+            # What Karpenter considers, and what keeps it from it; the node stays.
+            "DisruptionBlocked": NORMAL,
+            "DisruptionLaunching": NORMAL,
+            "DisruptionWaitingReadiness": NORMAL,
+            "Unconsolidatable": NORMAL,
+            "ConsolidationCandidate": NORMAL,
+            "ConsolidationRejected": NORMAL,
+            "NodeRepairBlocked": NORMAL,
         },
         "pkg/controller/nodelifecycle, k8s.io/cloud-provider/controllers/nodelifecycle": {
             "RegisteredNode": NORMAL,
