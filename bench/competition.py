@@ -10,7 +10,6 @@ the look at 110, turn by turn.
 from __future__ import annotations
 
 import time
-from dataclasses import fields
 from typing import Any
 
 from bench.figures import Figure, in_turn, of_pairs, of_values
@@ -69,9 +68,9 @@ def workspace(number: int) -> Object:
 
 def cluster(nodes: int) -> Stores:
     stores: dict[str, Any] = {
-        item.name: Store(packed=item.name in ("nodes", "workspaces"))
-        for item in fields(Stores)
-        if item.name != "can_claim"
+        name: Store(packed=name in ("nodes", "workspaces"))
+        for name in Stores.__struct_fields__
+        if name != "can_claim"
     }
     for number in range(nodes):
         stores["nodes"]._replace(ObjectKey("", f"gpu-{number:05}"), node(number))

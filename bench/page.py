@@ -99,12 +99,12 @@ ABOUT = {
 
 _ALIKE = "An interpreter (10 ms), importing typer (33 ms) and ending (4 ms) are the same for every command"
 _READS = (
-    f"{_ALIKE}; asyncio with ssl is 20 ms more, our own modules 25 to 35, half of them dataclasses being made. Building the command, "
+    f"{_ALIKE}; asyncio with ssl is 20 ms more, our own modules 15 to 20, msgspec 5. Building the command, "
     "asking and showing take 7 to 10 ms (a second run in the same process)."
 )
 _STATUS = (
     f"{_ALIKE}; what one Workspace is judged by (conditions, nodes, pods, causes) is 51 modules more than a list needs. Of the 145 ms "
-    "in which all modules are imported, CPython writes the methods of 68 dataclasses for 48, and compiles expressions for 6. Drawing "
+    "in which all modules were imported, 48 went with dataclasses and are saved (docs/adr/0020); expressions are compiled for 6. Drawing "
     "takes 4."
 )
 
@@ -126,8 +126,8 @@ _REAL_SERVER = (
 WHY_MISSED: dict[str, dict[str, str]] = {
     "startup": {
         "create workspace --dry-run=client": (
-            f"{_ALIKE}; PyYAML, to write it, is 10 ms, 4 of them one regular expression that its reader compiles; our own modules are 20 "
-            "ms, a third of it dataclasses being made. Building the command and working take 6 ms."
+            f"{_ALIKE}; PyYAML, to write it, is 10 ms, 4 of them one regular expression that its reader compiles; our own modules are 14 "
+            "ms, msgspec 5. Building the command and working take 6 ms."
         ),
         "nodes": _READS,
         "status": _STATUS,
@@ -144,8 +144,8 @@ WHY_MISSED: dict[str, dict[str, str]] = {
         ),
         "one document, a process": (
             f"{_ALIKE}; PyYAML is 10 ms, 4 of them one regular expression that its reader compiles and its C part imports, too; our own "
-            "modules are 18 ms, a third of it dataclasses being made (in msgspec's structs they would take none, and importing msgspec 20 "
-            "ms). Building the command, reading and judging take 5 ms."
+            "modules are 12 ms, msgspec 5. "
+            "Building the command, reading and judging take 5 ms."
         ),
         "a repository of 2000 files": (
             "each core reads and judges its share, the loader of one process only reads. In processor time all of it is 2.1 times the "

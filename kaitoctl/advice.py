@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+from msgspec import Struct
+
 _INTO_FILE = re.compile(r" > [\w./-]*\w")
 # Commands of kaitoctl that ask no cluster, or (fit, validate, convert) only when one is named.
 _OFFLINE = frozenset(
@@ -26,8 +28,7 @@ class Variable(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterFlags:
+class ClusterFlags(Struct, frozen=True):
     """The options by which commands reach one cluster.
 
     Args:
@@ -92,8 +93,7 @@ class Command(_Joining):
         return " ".join(f'"${word}"' if isinstance(word, Variable) else shlex.quote(word) for word in words)
 
 
-@dataclass(frozen=True, slots=True)
-class Text(_Joining):
+class Text(Struct, _Joining, frozen=True):
     """Words and commands in a row."""
 
     parts: tuple[str | Command, ...]

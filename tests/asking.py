@@ -8,9 +8,10 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api
 from kaitoctl.kube import kubeconfig, objects, tls

@@ -73,5 +73,5 @@ WALK: dict[str, Any] = {"name": "phis", "dry_run": "none", "yes": True, "timeout
 
 def walk_of(**options: Any) -> dict[str, Any]:
     """The arguments of `rollout fleet` with these options."""
-    budget = {key: options.pop(key) for key in FleetBudget.__dataclass_fields__ if key in options}
+    budget = {key: options.pop(key) for key in FleetBudget.__struct_fields__ if key in options}
     return {**WALK, **options, "budget": FleetBudget(**budget)}

@@ -6,8 +6,9 @@ real control plane (measured 2026-11-28). The objects are ours for that generati
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito.desired import Settings, desired, with_node_count
 from kaitoctl.kube.objects import Object

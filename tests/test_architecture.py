@@ -77,7 +77,6 @@ LATE = {
     ): "only where a release or a provisioner is named",
     ("create_workspace", "commands.user_template"): "only with --template, --values or --set",
     ("cluster", "commands.sandbox_process"): "only with --sandbox",
-    ("cluster", "kube.fast_json"): "msgspec takes 20 ms: only a controller wins them back",
     ("target", "commands.sandbox_process"): "only for advice about a sandbox",
     ("observe_deeply", "commands.observe_mirror.observe_mirror"): "most wait for no mirror",
     ("plan_effects", "workspace_controller.vacancies.vacancies"): "most plans delete no replica",

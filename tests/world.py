@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Literal
 from urllib.parse import unquote
+
+from msgspec.structs import replace
 
 from kaitoctl import packaged
 from kaitoctl.errors import ApiError
@@ -19,7 +20,7 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.api import VERSIONS
 from kaitoctl.kaito.catalog import instance_types
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kube import conditions, request
+from kaitoctl.kube import conditions, fast_json, request
 from kaitoctl.kube.documents import load_yaml
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
@@ -96,7 +97,7 @@ def installed(kind: str, served: tuple[str, ...]) -> tuple[int, list[tuple[str, 
         if crd["spec"]["names"]["kind"] == kind:
             crd = serving(crd, served)
         asked = request.apply(CRD, crd, manager="test", force=True)
-        body = json.dumps(asked.body).encode()
+        body = fast_json.encode(asked.body)
         answer = api.answer(
             Call(asked.method, unquote(asked.path), dict(asked.query), body, asked.content_type)
         )
@@ -137,13 +138,13 @@ class World:
 
     def do(self, asked: Request) -> Object:
         """Carry out a request, without counting it and without faults."""
-        body = b"" if asked.body is None else json.dumps(asked.body).encode()
+        body = b"" if asked.body is None else fast_json.encode(asked.body)
         call = Call(asked.method, unquote(asked.path), dict(asked.query), body, asked.content_type)
         answer = self.api.answer(call)
         assert isinstance(answer, Response)
         if answer.status == 404 and not answer.body.startswith(b"{"):  # no such kind
             raise ApiError(404, "", answer.body.decode())
-        parsed: Object = json.loads(answer.body)
+        parsed: Object = fast_json.decode(answer.body)
         if answer.status >= 300:
             reason, message = str(parsed.get("reason")), str(parsed.get("message"))
             raise ApiError(answer.status, reason, message, details=parsed.get("details"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -44,8 +43,7 @@ _TargetVersion = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterChange(AdapterOptions):
+class AdapterChange(AdapterOptions, frozen=True):
     """What is to happen with a change of an adapter."""
 
     filename: _Filename = None

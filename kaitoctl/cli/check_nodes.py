@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -13,8 +12,7 @@ from kaitoctl.commands.node_check_options import DescribedWorkspace, NodeCheck
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Described(DescribedWorkspace):
+class Described(DescribedWorkspace, frozen=True):
     """The options that describe a Workspace."""
 
     filename: Annotated[
@@ -44,8 +42,7 @@ class Described(DescribedWorkspace):
     count: Annotated[int | None, typer.Option("--count", help="Number of nodes.", min=1)] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Check(NodeCheck):
+class Check(NodeCheck, frozen=True):
     """How to judge nodes, and what to do then."""
 
     target_version: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -11,8 +10,7 @@ from kaitoctl.cli import complete, options
 from kaitoctl.commands.controller_options import ControllerOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Controller(ControllerOptions):
+class Controller(ControllerOptions, frozen=True):
     """The controller's settings as options."""
 
     kaito_version: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -47,8 +46,7 @@ SetValue = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class NewWorkspace(WorkspaceOptions):
+class NewWorkspace(WorkspaceOptions, frozen=True):
     """The flags that describe a Workspace, and what is to happen with it."""
 
     preset: Preset = None
@@ -138,8 +136,7 @@ class NewWorkspace(WorkspaceOptions):
     yes: options.Yes = False
 
 
-@dataclass(frozen=True, slots=True)
-class NewSet(SetOptions):
+class NewSet(SetOptions, frozen=True):
     """The flags that describe an InferenceSet, and what is to happen with it."""
 
     preset: Preset = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -13,8 +12,7 @@ from kaitoctl.commands.fit_options import FitOptions
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Fit(FitOptions):
+class Fit(FitOptions, frozen=True):
     """How to fit, and what to show of it."""
 
     cloud: options.Cloud = None

@@ -6,7 +6,6 @@ behaves in detail, and last the options that it shares with others.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -128,7 +127,7 @@ def parts(text: str) -> Parts:
 
 def _sorted(options: list[Any], *, asks_cluster: bool) -> tuple[list[Any], list[Any], list[Any]]:
     """Options of the command's own, those of the controller's settings, and those that many commands have."""
-    settings = {field.name for field in dataclasses.fields(Controller)} - _SHARED
+    settings = set(Controller.__struct_fields__) - _SHARED
     names = {param.name for param in options}
     of_controller = settings if settings <= names else frozenset()
     common = _SHARED if asks_cluster else _SHARED - {"context"}  # of a model: how long it is

@@ -7,10 +7,10 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
+from msgspec import Struct
 
 from kaitoctl.cli import complete
 from kaitoctl.commands import option_values
@@ -229,8 +229,7 @@ NodeProvisioner = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class WholeCluster(Target):
+class WholeCluster(Target, frozen=True):
     """The options of every command that is about a cluster as a whole."""
 
     context: Context = None
@@ -240,15 +239,13 @@ class WholeCluster(Target):
     sandbox_name: SandboxName = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster(WholeCluster):
+class Cluster(WholeCluster, frozen=True):
     """The options of every command that can be pointed at a namespace of a cluster."""
 
     namespace: Namespace = None
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedBy(option_values.ManagedBy):
+class ManagedBy(option_values.ManagedBy, frozen=True):
     """The options by which a user says what a command would else ask the cluster: which KAITO is there."""
 
     target_version: Annotated[
@@ -263,8 +260,7 @@ class ManagedBy(option_values.ManagedBy):
     node_provisioner: NodeProvisioner = None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeLists(SavedLists):
+class NodeLists(SavedLists, frozen=True):
     """The options that name saved lists of nodes and pods."""
 
     nodes: Annotated[
@@ -285,8 +281,7 @@ class NodeLists(SavedLists):
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestsToSend(Manifests):
+class ManifestsToSend(Manifests, frozen=True):
     """The options that name manifests for a cluster: of a folder its own files alone, as kubectl reads it."""
 
     filename: _Filename = None
@@ -294,8 +289,7 @@ class ManifestsToSend(Manifests):
     kustomize: _Kustomize = None
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestsToRead(Manifests):
+class ManifestsToRead(Manifests, frozen=True):
     """The options that name manifests which no cluster is sent: nothing in a folder is overlooked."""
 
     filename: _Filename = None
@@ -303,8 +297,7 @@ class ManifestsToRead(Manifests):
     kustomize: _Kustomize = None
 
 
-@dataclass(frozen=True, slots=True)
-class OfflineManifests(ManifestsToRead):
+class OfflineManifests(ManifestsToRead, frozen=True):
     """The same, or arguments."""
 
     files: _Files = None
@@ -331,14 +324,16 @@ def number(value: float | None) -> float | None:
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take groups of options: a parameter that is a dataclass becomes options, its fields.
+    """Let a command take groups of options: a parameter that is a Struct becomes options, its fields.
 
     Args:
-        function: a command whose groups are dataclasses; fields that are not annotated with an option keep
+        function: a command whose groups are Structs; fields that are not annotated with an option keep
             their defaults.
     """
     hints = get_type_hints(function, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
+    groups = {
+        name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Struct)
+    }
     options_of = {name: _options(group) for name, group in groups.items()}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
@@ -361,14 +356,18 @@ def hints_of(group: type) -> dict[str, Any]:
     return get_type_hints(group, include_extras=True)
 
 
-def _options(group: type) -> list[inspect.Parameter]:
-    hints = hints_of(group)
+def _options(group: type[Struct]) -> list[inspect.Parameter]:
+    hints, names = hints_of(group), group.__struct_fields__
+    defaults = dict(zip(reversed(names), reversed(group.__struct_defaults__), strict=False))
     return [
         inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(name, inspect.Parameter.empty),
+            annotation=hints[name],
         )
-        for field in fields(group)
-        if get_origin(hints[field.name]) is Annotated
+        for name in names
+        if get_origin(hints[name]) is Annotated
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -191,8 +190,7 @@ def resume(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Budget(FleetBudget):
+class Budget(FleetBudget, frozen=True):
     """How many replicas change, may be away and may fail."""
 
     canary: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -14,8 +13,7 @@ from kaitoctl.cli.webhook_options import WEBHOOK, Webhook
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cluster(options.WholeCluster):
+class _Cluster(options.WholeCluster, frozen=True):
     """A cluster, and what of it is managed."""
 
     namespace: Annotated[

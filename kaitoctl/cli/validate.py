@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -12,8 +11,7 @@ from kaitoctl.cli import complete, options
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cluster(options.Cluster):
+class _Cluster(options.Cluster, frozen=True):
     """The cluster to ask, if one is named; validate is offline by default, whatever the environment."""
 
     sandbox: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -10,8 +9,7 @@ import typer
 from kaitoctl.commands.webhook_options import WebhookOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook(WebhookOptions):
+class Webhook(WebhookOptions, frozen=True):
     """The webhook's settings as options."""
 
     webhook: Annotated[

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command, shortened_inside
 from kaitoctl.commands import (
@@ -104,8 +105,7 @@ async def _run(
         await _Changing(client, target, settings).carry_out(name, make, tuning)
 
 
-@dataclass(frozen=True, slots=True)
-class _Changing:
+class _Changing(Struct, frozen=True):
     """One change, from the first look to the proof."""
 
     client: Client

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterOptions:
+class AdapterOptions(Struct, frozen=True):
     """What is to happen with a change, as given on the command line."""
 
     filename: str | None = None

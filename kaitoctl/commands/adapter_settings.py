@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.commands import option_values
 from kaitoctl.commands.option_values import ManagedBy
@@ -25,8 +26,7 @@ MakeChange = Callable[["Object", bool, "Object | None"], "Change"]
 """Given the Workspace, whether its server wants strengths, and the tuning Workspace: the change."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterSettings:
+class AdapterSettings(Struct, frozen=True):
     """What is to happen with a change.
 
     Args:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import (
@@ -54,8 +55,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _ApplyOptions:
+class _ApplyOptions(Struct, frozen=True):
     """What is to happen with the plan; of what the selector takes, what no document has goes."""
 
     dry_run: str
@@ -69,8 +69,7 @@ class _ApplyOptions:
     documents: Sequence[plan_documents.Written] = ()
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """What has been written so far, for who interrupts, and the generations that it got."""
 
     written: list[Change]

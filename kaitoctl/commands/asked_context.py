@@ -6,10 +6,11 @@ there, and otherwise that of the cluster counts.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kaitoctl.commands.cluster import present
 from kaitoctl.errors import ApiError

@@ -7,8 +7,9 @@ have written. What restarts pods or takes something away is shown, with the time
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import certain_write, consent, ownership_warnings, plan_effects
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 _TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRequest:
+class ChangeRequest(Struct, frozen=True):
     """What a command asks of a Workspace that exists.
 
     Args:

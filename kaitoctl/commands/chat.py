@@ -7,8 +7,9 @@ import math
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import endpoint, model_server, option_values
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 _MOST_COMPARED = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _ChatOptions:
+class _ChatOptions(Struct, frozen=True):
     """What the user wants of the model."""
 
     system: str

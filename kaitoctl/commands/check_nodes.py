@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, Command, text
 from kaitoctl.commands import invocation, option_values

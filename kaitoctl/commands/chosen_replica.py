@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands.observe_workspace import snapshot_of
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 _UNSEEN = (400, 401, 403, 404)
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """How a set's model is reached.
 
     Args:

@@ -58,11 +58,6 @@ async def connected(
         from kaitoctl.commands import sandbox_process
 
         kubeconfig = await sandbox_process.ensure_up(target.sandbox_name)
-    fast: Any = {}
-    if runs_long:
-        from kaitoctl.kube import fast_json  # msgspec takes 20 ms: whoever asks once does not win them back
-
-        fast = {"decode": fast_json.decode, "encode": fast_json.encode}
     host = "the API server"
     try:
         async with client.connect(
@@ -74,7 +69,6 @@ async def connected(
             patient=not runs_long,
             says_waits=True,
             request_timeout_s=request_timeout_s,
-            **fast,
         ) as connection:
             host = connection.host
             _say_whom(connection)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.commands.files import text_of
@@ -23,8 +24,7 @@ NEVER = ("yes", "force-conflicts", "token", "filename", "help")
 _TOP = ("defaults", "commands")
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(Struct, frozen=True):
     """Values by long option without its dashes.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import files, option_values
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(Struct, frozen=True):
     """Who is to read what is written: an API version, presets, and a release of KAITO if one is named."""
 
     to: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
@@ -123,8 +125,7 @@ def _open_fields(given: WorkspaceOptions) -> tuple[str, ...]:
     return tuple(path for path, unnamed in is_open.items() if unnamed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rendering:
+class _Rendering(Struct, frozen=True):
     """Renders what the options describe, for whichever version the cluster turns out to serve.
 
     Args:

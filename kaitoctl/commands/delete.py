@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import consent, files, option_values, ownership_warnings
@@ -61,8 +63,7 @@ _SET, _ROLES = _TITLES
 _WORKSPACE = "workspace"
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
+class Deletion(Struct, frozen=True):
     """One Workspace that is to go, by itself or with its set."""
 
     key: ObjectKey
@@ -97,8 +98,7 @@ class _Named(NamedTuple):
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Whole:
+class _Whole(Struct, frozen=True):
     """A set or a MultiRoleInference that is to go, and its Workspaces with it."""
 
     kind: Kind

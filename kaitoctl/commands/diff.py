@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl import workspace_controller
 from kaitoctl.commands import files, invocation, option_values
@@ -52,8 +54,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Kind, Object
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """What applying one Workspace would do.
 
     Args:

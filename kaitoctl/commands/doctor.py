@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from kaitoctl import __version__, packaged
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command, on_screen, text

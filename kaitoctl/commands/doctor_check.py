@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, Unreachable
@@ -29,8 +30,7 @@ NOT_SHOWN = (403, 404, 405)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was looked at.
 
     Args:
@@ -60,8 +60,7 @@ class Check:
         return self.excused or self.result not in ("error", "unknown")
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
+class Right(Struct, frozen=True):
     """What one must be allowed to do to look at something.
 
     Args:
@@ -119,8 +118,7 @@ class Examined:
         return (await self._deployments).items
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Checks that are made together, and apart from all others.
 
     Args:

@@ -8,10 +8,12 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import (
@@ -70,8 +72,7 @@ _ABOUT_THE_OBJECT = (400, 422)
 _MOST_ROUNDS = 20  # of an editor that is a program, and makes the same mistake forever
 
 
-@dataclass(frozen=True, slots=True)
-class _EditOptions:
+class _EditOptions(Struct, frozen=True):
     """What is to happen with the change."""
 
     yes: bool
@@ -82,8 +83,7 @@ class _EditOptions:
     catalog: Catalog
 
 
-@dataclass(slots=True)
-class _Session:
+class _Session(Struct):
     """The file in the editor.
 
     Args:

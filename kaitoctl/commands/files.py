@@ -10,10 +10,11 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube.documents import as_kubectl_reads, decode_text, load_yaml, read
@@ -80,8 +81,7 @@ def bytes_of(path: str, *, option: str) -> bytes:
         raise InputError(f"{option} {path}: {why}".lstrip()) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A text of manifests that is yet to be read.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command, text
 from kaitoctl.commands import catalog_lookup, invocation, option_values

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class FleetBudget:
+class FleetBudget(Struct, frozen=True):
     """How many replicas change, may be away and may fail; None for what the set says.
 
     Args:

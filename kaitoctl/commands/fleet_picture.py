@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
+
+from msgspec.structs import replace
 
 from kaitoctl.commands.loading_log import LoadingLog
 from kaitoctl.commands.overview import observe_overview

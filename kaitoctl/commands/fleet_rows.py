@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.commands.follow_fleet import line
 from kaitoctl.commands.overview import failures_in, gaps_in
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class FleetRow:
+class FleetRow(Struct, frozen=True):
     """A fleet in a list.
 
     Args:

@@ -6,9 +6,11 @@ served tell no release. What cannot be found out is said, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.commands.cluster import served_versions
 from kaitoctl.commands.option_values import ManagedBy
@@ -31,8 +33,7 @@ _NAMESPACES = ("kaito-workspace", "kube-system")
 _known: WeakKeyDictionary[Client, dict[bool, KaitoHere]] = WeakKeyDictionary()
 
 
-@dataclass(slots=True)
-class KaitoHere:
+class KaitoHere(Struct):
     """How the controller of Workspaces runs; None where nothing says it.
 
     Args:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
@@ -42,8 +44,7 @@ _KINDS = ("ConfigMap", "Workspace", "InferenceSet")
 _NOT_ABOUT_THE_DOCUMENT = (401, 429, 500, 502, 503, 504)
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
+class PlanRequest(Struct, frozen=True):
     """How a plan is made.
 
     Args:

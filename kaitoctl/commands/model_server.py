@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer
@@ -23,8 +24,7 @@ _LONGEST_ANSWER = 16 * 2**20  # bytes
 _FORWARD = "use " + Command("kubectl port-forward service/NAME 8080:80") + " and --url http://localhost:8080"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelServer:
+class ModelServer(Struct, frozen=True):
     """A model server that can be asked.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.errors import InputError
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestOptions:
+class ManifestOptions(Struct, frozen=True):
     """What is to happen with the manifest."""
 
     dry_run: str
@@ -35,8 +35,7 @@ class ManifestOptions:
     managed: ManagedBy = NOT_SAID
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedManifest:
+class RequestedManifest(Struct, frozen=True):
     """What is asked for, before anybody knows whether it is there.
 
     Args:

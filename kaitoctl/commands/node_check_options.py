@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedWorkspace:
+class DescribedWorkspace(Struct, frozen=True):
     """A Workspace that need not exist yet: in a file, or made of flags.
 
     Args:
@@ -32,8 +32,7 @@ class DescribedWorkspace:
         return any((self.preset, self.instance_type, self.label, self.preferred_node, self.count))
 
 
-@dataclass(frozen=True, slots=True)
-class NodeCheck:
+class NodeCheck(Struct, frozen=True):
     """How to judge nodes, and what to do with the verdict.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.option_values import SavedLists

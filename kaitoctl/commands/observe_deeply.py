@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.commands.cluster import REFUSED
 from kaitoctl.commands.observation import MOST_NODES
@@ -56,8 +58,7 @@ _KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PE
 _MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 
 
-@dataclass(slots=True)
-class _Questions:
+class _Questions(Struct):
     """Further requests; those that were refused are noted in `unseen`, and who manages, in `setting`."""
 
     unseen: dict[str, str]
@@ -234,8 +235,7 @@ async def _resource_slices(client: Client, verdict: node_check.Verdict | None) -
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _References:
+class _References(Struct, frozen=True):
     """What is wrong with the objects that are referred to.
 
     Args:

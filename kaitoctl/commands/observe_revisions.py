@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.commands import cluster
 from kaitoctl.commands.cluster import explain_refusal
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Kind, Object, ObjectKey
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceRevisions:
+class WorkspaceRevisions(Struct, frozen=True):
     """A Workspace and its revisions.
 
     Args:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import node_check
 from kaitoctl.kube.objects import dig
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedNodes:
+class ObservedNodes(Struct, frozen=True):
     """Nodes, and the pods on them, that a verdict is made of.
 
     Args:

@@ -6,8 +6,9 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import InputError
@@ -203,8 +204,7 @@ def is_structured(value: str) -> bool:
     return value in ("json", "yaml") or value.startswith(_CHOOSING)
 
 
-@dataclass(frozen=True, slots=True)
-class SavedLists:
+class SavedLists(Struct, frozen=True):
     """Where saved lists are.
 
     Args:
@@ -231,8 +231,7 @@ PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
 """The values of KAITO's `--node-provisioner`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedBy:
+class ManagedBy(Struct, frozen=True):
     """Who manages Workspaces, and by what they get nodes, as far as the user says it.
 
     Args:
@@ -257,8 +256,7 @@ class ManagedBy:
 NOT_SAID = ManagedBy()
 
 
-@dataclass(frozen=True, slots=True)
-class Manifests:
+class Manifests(Struct, frozen=True):
     """Which manifests a command is about; `files.sources` finds them.
 
     Args:
@@ -299,8 +297,7 @@ class Manifests:
         return bool(names) and not any(name == "-" or "://" in name for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Which:
+class Which(Struct, frozen=True):
     """Which Workspaces to list.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict, replace
 
 from kaitoctl.commands import invocation, listing, option_values
 from kaitoctl.commands.cluster import connected, workspace_kind

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from kaitoctl.commands.observation import (
     MOST_NODES,
@@ -43,8 +44,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.reconcile.informer import Informer
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A Workspace in a list.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.commands import files
 from kaitoctl.errors import InputError
@@ -22,8 +23,7 @@ _SERVERS_OWN = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """An object that somebody has written.
 
     Args:

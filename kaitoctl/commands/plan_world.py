@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kaitoctl.commands.cluster import served_versions, together, workspace_kind
 from kaitoctl.commands.kaito_detection import as_said
@@ -47,8 +49,7 @@ _WHOLE = (api.WORKSPACE.plural, DEPLOYMENT.plural, STATEFUL_SET.plural)
 _FEW = 10  # namespaces whose quotas are asked for one by one
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """A cluster, as a plan sees it.
 
     Args:

@@ -9,8 +9,9 @@ Source: Kubernetes 1.34, `staging/src/k8s.io/kubectl/pkg/cmd/apply/prune.go` and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.commands import delete, files
 from kaitoctl.commands.cluster import explain_refusal, field_manager, workspace_kind
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(Struct, frozen=True):
     """What goes.
 
     Args:

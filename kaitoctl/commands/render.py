@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl import workspace_controller
 from kaitoctl.commands import files, option_values, saved_lists
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Struct, frozen=True):
     """What the controller would create for one Workspace.
 
     Args:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kaitoctl.commands import follow_fleet, smoke_test
 from kaitoctl.commands.observe_workspace import snapshot_of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import consent, follow, option_values, plan_effects
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
 _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 
-@dataclass(frozen=True, slots=True)
-class _RestartOptions:
+class _RestartOptions(Struct, frozen=True):
     dry_run: str
     yes: bool
     wait: bool

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import consent, follow_fleet, option_values, rollout_surge
@@ -46,8 +48,7 @@ _WORDS = {"patch": "changed in place, its pods restart", "replace": "replaced by
 _RIGHTS = "you need get, list, patch and delete on workspaces.kaito.sh in this namespace"
 
 
-@dataclass(frozen=True, slots=True)
-class _FleetRolloutOptions:
+class _FleetRolloutOptions(Struct, frozen=True):
     """What is asked for on the command line."""
 
     budget: FleetBudget
@@ -134,8 +135,7 @@ async def _rollout(target: Target, name: str, how: _FleetRolloutOptions) -> int:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
+class _Walk(Struct, frozen=True):
     """A rollout beside KAITO.
 
     Args:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, dry_run_note
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.prices import Prices
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutOptions:
+class RolloutOptions(Struct, frozen=True):
     """How it is to be written, and whether it is followed.
 
     Args:

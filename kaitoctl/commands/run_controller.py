@@ -9,8 +9,9 @@ import signal
 import socket
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl import fleet_controller
 from kaitoctl.commands import admission, beside_kaito, controller_logs, option_values
@@ -43,8 +44,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_METRICS_ADDRESS = "127.0.0.1:8080"
 
 
-@dataclass(frozen=True, slots=True)
-class _RunOptions:
+class _RunOptions(Struct, frozen=True):
     """How the controller is to run.
 
     Args:

@@ -20,10 +20,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
 from kaitoctl.screens import output
@@ -37,8 +38,7 @@ _OURS = Path(__file__).parents[1] / "__init__.py"
 _NAME = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{_LONGEST_NAME - 2}}}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """The files of one sandbox."""
 
     path: Path

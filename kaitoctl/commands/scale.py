@@ -6,8 +6,9 @@ Another number of nodes no release of KAITO takes for a Workspace that exists: t
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.commands import option_values, rollout_set, rollout_surge

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values

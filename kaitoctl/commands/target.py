@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, ClusterFlags, on_screen
 from kaitoctl.commands import invocation
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """Which cluster a command speaks to."""
 
     namespace: str | None = None

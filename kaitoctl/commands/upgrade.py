@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import invocation, option_values, plan_documents, plan_world
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
 _TO = "v0.12"
 
 
-@dataclass(frozen=True, slots=True)
-class _UpgradeRequest:
+class _UpgradeRequest(Struct, frozen=True):
     """Which upgrade.
 
     Args:

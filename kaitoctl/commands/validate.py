@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kaitoctl.advice import ClusterFlags
 from kaitoctl.commands import files, option_values
@@ -40,8 +42,7 @@ _MANY_FILES = 200  # so many that further processes take less time than they sav
 _MOST_PROBLEMS = 1000  # of all documents together: whoever made that many mistakes made one of them often
 
 
-@dataclass(frozen=True, slots=True)
-class _World:
+class _World(Struct, frozen=True):
     """Where the Workspaces are to live, and what is there already.
 
     Args:

@@ -7,8 +7,9 @@ and judged as if it were not known. `validate` imports this when a cluster is na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from kaitoctl.commands import invocation
 from kaitoctl.commands.cluster import connected, together
@@ -32,8 +33,7 @@ from kaitoctl.kube.request import get
 from kaitoctl.screens import output
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterQuestions:
+class ClusterQuestions(Struct, frozen=True):
     """What is to be asked.
 
     Args:
@@ -54,8 +54,7 @@ class ClusterQuestions:
     fleets: frozenset[tuple[Kind, ObjectKey]] = frozenset()
 
 
-@dataclass(slots=True)
-class ClusterAnswers:
+class ClusterAnswers(Struct):
     """What the cluster answered.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kaitoctl.commands import files, saved_lists
 from kaitoctl.commands.option_values import Manifests

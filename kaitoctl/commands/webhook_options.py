@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
 
 from kaitoctl.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
-class Certificates:
+class Certificates(Struct, frozen=True):
     """Where the certificate comes from.
 
     Args:
@@ -29,8 +29,7 @@ class Certificates:
     manifest: str = "deploy/webhook.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookOptions:
+class WebhookOptions(Struct, frozen=True):
     """The options of `run-controller` that are the webhook's.
 
     Args:
@@ -52,7 +51,8 @@ class WebhookOptions:
         Raises:
             InputError: there are some.
         """
-        given = [one.name for one in fields(WebhookOptions) if getattr(self, one.name) != one.default]
+        usual = WebhookOptions()
+        given = [name for name in usual.__struct_fields__ if getattr(self, name) != getattr(usual, name)]
         if given and not self.webhook:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise InputError(f"{options}: there is no webhook without --webhook")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceOptions:
+class WorkspaceOptions(Struct, frozen=True):
     """The flags that describe a Workspace, and what is to happen with it."""
 
     preset: str | None = None
@@ -35,8 +34,7 @@ class WorkspaceOptions:
     yes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SetOptions:
+class SetOptions(Struct, frozen=True):
     """The flags that describe an InferenceSet, and what is to happen with it."""
 
     preset: str | None = None

@@ -12,8 +12,9 @@ As the Workspace's reconciler it is a generator without I/O. Rules that hold in 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from kaitoctl.errors import ApiError
 from kaitoctl.fleet_controller.replica_capacity import refused_by_quota
@@ -53,8 +54,7 @@ FleetSteps = Generator[Request, Object, Outcome]
 _LOOK_AGAIN_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class FleetStores:
+class FleetStores(Struct, frozen=True):
     """What a reconcile may look at: the informers' stores.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaitoctl.kaito import node_check
 from kaitoctl.kaito.desired import Settings
@@ -16,8 +17,7 @@ from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.stores import workspace_of_labels
 
 
-@dataclass(slots=True)
-class Room:
+class Room(Struct):
     """Asked by the set's controller of what the Workspace's controller sees.
 
     Args:

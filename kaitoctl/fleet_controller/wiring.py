@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from kaitoctl.errors import KaitoctlError
 from kaitoctl.fleet_controller.reconcile import FleetReconciler, FleetStores, set_of_workspace

@@ -13,8 +13,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito.adapters import entries_of, entry_of, name_of, source_text
 from kaitoctl.kaito.desired import ADAPTER_PATH
@@ -27,8 +29,7 @@ _PULLER = "puller-"
 _VOLUME = "adapter-volume-"
 
 
-@dataclass(frozen=True, slots=True)
-class InPod:
+class InPod(Struct, frozen=True):
     """What a pod has of an adapter.
 
     Args:
@@ -49,8 +50,7 @@ class InPod:
         return self.state in ("copied", "mounted")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One adapter: what is said, what is there, what is loaded.
 
     Args:

@@ -9,7 +9,9 @@ faster; the write itself holds only for the state that was looked at. How the po
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import ApiError, InputError
@@ -30,8 +32,7 @@ _MAYBE_NOT_LOADED = "KW160"
 _WITHOUT_EFFECT = "KW161"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What becomes of one adapter.
 
     Args:
@@ -365,8 +366,7 @@ def written_as(workspace: Object) -> str:
     return str(workspace["apiVersion"])
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A change that was carried out.
 
     Args:

@@ -13,13 +13,13 @@ of volumes).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kube.pod_state import is_accelerator
 
 
-@dataclass(frozen=True, slots=True)
-class Advertiser:
+class Advertiser(Struct, frozen=True):
     """Who makes nodes offer a resource.
 
     Args:

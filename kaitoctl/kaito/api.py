@@ -6,8 +6,9 @@ Source: KAITO v0.3.2 and v0.4.0, `api/v1alpha1` (labels, condition types) and `p
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from kaitoctl.kube.objects import Kind, Object, dig
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from kaitoctl.kaito import api
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimAttempts:
+class ClaimAttempts(Struct, frozen=True):
     """How often a NodeClaim was asked for while its Workspace waited, and when last."""
 
     times: int

@@ -14,8 +14,9 @@ as in `validation.releases`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command, text
 from kaitoctl.errors import InputError
@@ -47,8 +48,7 @@ _ONE_CLUSTERS = {
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Struct, frozen=True):
     """One thing that does not carry over, or means something else than before.
 
     Args:
@@ -64,8 +64,7 @@ class Remark:
     is_refusal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(Struct, frozen=True):
     """The converted Workspace, without status and what servers write, and what was lost on the way."""
 
     workspace: Object

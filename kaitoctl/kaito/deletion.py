@@ -8,7 +8,8 @@ hold GPUs of it); Kubernetes 1.34 StatefulSet `persistentVolumeClaimRetentionPol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice
 from kaitoctl.kaito import api, node_check, node_claims
@@ -20,8 +21,7 @@ from kaitoctl.kube.objects import Object, ObjectKey, controller_of, dig, key_of,
 from kaitoctl.kube.workloads import replicas
 
 
-@dataclass(frozen=True, slots=True)
-class Consequences:
+class Consequences(Struct, frozen=True):
     """What a deletion leads to, a line each.
 
     Args:

@@ -7,7 +7,8 @@ c673cadc6) reckon without a share of the weights (`Model.overhead`), and v0.11.0
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kaito.catalog import Model
 
@@ -21,8 +22,7 @@ WEIGHTS_MARGIN = 1.02
 _GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What a node offers: devices, and the memory of each in GiB.
 
     Args:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import catalog, gpu_age, node_check
 from kaitoctl.kaito.api import GPU
@@ -37,8 +39,7 @@ _TIGHT = 0.95
 _GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Sizing:
+class Sizing(Struct, frozen=True):
     """How many nodes of a shape it takes.
 
     Args:
@@ -62,8 +63,7 @@ class Sizing:
         return self.used >= _TIGHT
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One instance type as an answer to: where does this preset run?"""
 
     instance_type: InstanceType
@@ -75,8 +75,7 @@ class Choice:
         return self.instance_type.gpu_memory_gib * max(1, self.sizing.nodes)
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """One preset or model as an answer to: what runs on these nodes?
 
     Args:
@@ -102,8 +101,7 @@ class Placement:
         return bool(self.nodes)
 
 
-@dataclass(frozen=True, slots=True)
-class GpuNode:
+class GpuNode(Struct, frozen=True):
     """A node as `placements` sees it.
 
     Args:

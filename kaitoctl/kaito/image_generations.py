@@ -12,10 +12,11 @@ Sources: KAITO v0.3.2 `pkg/inference/preset-inferences.go`, v0.4.0 and v0.4.6
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api, catalog
 from kaitoctl.kaito.catalog import Catalog, Model, Preset

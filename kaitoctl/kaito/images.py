@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.validation import image_fault
@@ -15,8 +16,7 @@ _DOCKER_HUB = "docker.io"
 ChosenBy = Literal["registry", "workspace", "controller"]
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image that pods will pull.
 
     Args:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Object, dig, key_of, labels_of
 
@@ -23,8 +24,7 @@ _MAKES_NODES = (
 _PROVISIONER = r"--node-provisioner[= ](\S+)"
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(Struct, frozen=True):
     """A controller of Workspaces.
 
     Args:

@@ -11,8 +11,9 @@ its writes are signed), `docker/workspace/Dockerfile` (before, the program's nam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, installation
@@ -36,8 +37,7 @@ JUST_NOW = timedelta(minutes=1)
 _SKEW = timedelta(seconds=15)
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
+class Rival(Struct, frozen=True):
     """A sign of KAITO's controller at work.
 
     Args:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import compiled_inference_template, templates
@@ -13,8 +15,7 @@ from kaitoctl.kube.objects import Object
 _ADAPTER_GRAMMAR = "name=image[,strength=S][,pull-secret=P]"
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(Struct, frozen=True):
     """A LoRA adapter to load over a model.
 
     Args:
@@ -61,8 +62,7 @@ class Adapter:
         return cls(name, image, "1.0" if strength is None else strength, tuple(secrets))
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceRequest:
+class WorkspaceRequest(Struct, frozen=True):
     """What a user asks for: a preset, served on nodes of a kind.
 
     Args:
@@ -96,9 +96,9 @@ class WorkspaceRequest:
 
 def values_of(request: WorkspaceRequest) -> dict[str, Any]:
     """The variables that templates see: the request's fields under their own names."""
-    # asdict deep-copies what it does not know, and a read-only mapping cannot be copied.
-    request = replace(request, labels=dict(request.labels), annotations=dict(request.annotations))
-    values: dict[str, Any] = templates.plain(asdict(request))
+    values: dict[str, Any] = templates.plain(
+        {**asdict(request), "adapters": [*map(asdict, request.adapters)]}
+    )
     return values
 
 

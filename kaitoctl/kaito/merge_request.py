@@ -9,8 +9,9 @@ stays.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito import adapters, manifest, node_check, revisions, undo
 from kaitoctl.kube.objects import Object, annotations_of, dig, labels_of, uid_of
@@ -40,7 +41,7 @@ def complete_request(
     # A runtime that somebody chose is theirs to change: the whole server restarts for it.
     chosen = {key: value for key, value in request.annotations.items() if key not in annotations_of(live)}
     kept = {key: value for key, value in here.items() if key not in named}
-    return replace(request, annotations=chosen, **kept)  # type: ignore[arg-type]
+    return replace(request, annotations=chosen, **kept)
 
 
 def upon(live: Object, asked: Object, *, without_strength: Collection[str] = ()) -> Object:

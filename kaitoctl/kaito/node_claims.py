@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import count
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, desired, kubectl_hints, node_check, tuning
@@ -122,8 +123,7 @@ def node_of(claim: Object) -> str:
     return str(dig(claim, "status", "nodeName") or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """How many claims to make.
 
     Args:

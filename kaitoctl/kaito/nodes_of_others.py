@@ -8,7 +8,8 @@ alone; here the others are laid beside it before a command that changes a node i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.node_check import Verdict, labels_asked, pods_of_others, preferred_nodes

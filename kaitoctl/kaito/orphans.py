@@ -7,7 +7,8 @@ Sources: labels of KAITO v0.3.2 to v0.12 `pkg/nodeclaim`, `pkg/utils/machine`; o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, kubectl_hints, node_claims
@@ -25,8 +26,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.kube.pod_state import holds_accelerator
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(Struct, frozen=True):
     """An object that costs money and belongs to no Workspace any more.
 
     Args:

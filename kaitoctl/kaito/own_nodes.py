@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kaito.api import RESERVED_LABELS
 from kaitoctl.kube.objects import Object, dig
@@ -23,8 +24,7 @@ LABELS = (_PRODUCT, _COUNT, _MEMORY)
 """The labels of each node of one's own that KAITO reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(Struct, frozen=True):
     """What KAITO v0.12 reckons with: so many nodes that are alike.
 
     Args:
@@ -42,8 +42,7 @@ class Hardware:
     gpu_gib: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Flaw:
+class Flaw(Struct, frozen=True):
     """Why KAITO does not take the nodes: a key of `CODES`, and the message."""
 
     code: str

@@ -7,14 +7,14 @@ annotations. Neither stops a write: the change holds until its owner writes the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kube.objects import Object, annotations_of, controller_of, key_of, labels_of
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Somebody who writes the Workspace, too.
 
     Args:
@@ -26,8 +26,7 @@ class Owner:
     instead: Advice
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(Struct, frozen=True):
     """What a tool leaves on the objects that it applies.
 
     Args:

@@ -7,9 +7,10 @@ later, `source`, `date` (YYYY-MM-DD) and `region`. A type that is not in it has 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct, field
 
 from kaitoctl.errors import InputError
 
@@ -32,8 +33,7 @@ SCHEMA: Mapping[str, Any] = MappingProxyType(
 """The shape of a file of prices, as a structural schema."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(Struct, frozen=True):
     """What one node of each instance type costs by the hour; empty when nobody has said.
 
     Args:

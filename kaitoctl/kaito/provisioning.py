@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from kaitoctl.kaito import api, node_claims
 from kaitoctl.kaito.desired import Settings, target_nodes
@@ -29,8 +30,7 @@ _CLAIM_CLASSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NodeClasses:
+class NodeClasses(Struct, frozen=True):
     """What Karpenter makes nodes of (`--karpenter-node-class-*` and `--karpenter-node-classes` of KAITO).
 
     Args:

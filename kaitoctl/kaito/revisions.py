@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION
@@ -47,8 +48,7 @@ _HASH = "hash"  # of a kept revision's data
 _OPTIONS = "presetOptions"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What is to be done so that the history has what the Workspace asks for now.
 
     Args:

@@ -6,9 +6,11 @@ the Workspace's name): it follows ours and upstream's. Never ready while a pod i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api, controller_errors
 from kaitoctl.kaito.launch_failures import claim_failure
@@ -92,8 +94,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """Where the rollout stands.
 
     Args:

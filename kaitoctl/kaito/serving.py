@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import conditions, pod_state
@@ -33,8 +34,7 @@ _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 _MAIN_PORT = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(Struct, frozen=True):
     """Who is reached through the Service.
 
     Args:

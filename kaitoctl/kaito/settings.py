@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito.catalog import DEFAULT_REGISTRY, SHIPPED, Catalog
 
@@ -17,8 +19,7 @@ class Rights(NamedTuple):
     scheduling: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What the controller's operator chooses for all Workspaces.
 
     Args:

@@ -7,8 +7,9 @@ empty fields mean "there is none" only when their kind is not named there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct, field
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -49,8 +50,7 @@ class Named(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """All that belongs to one Workspace at one moment.
 
     Args:

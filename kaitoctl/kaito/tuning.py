@@ -12,11 +12,13 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import image_generations
 from kaitoctl.kaito.catalog import Catalog, presets_of_v0_4_6
@@ -54,8 +56,7 @@ _FOR_CONFIG_WITHOUT_OUTPUT = "/mnt/output"  # Source: KAITO v0.3.2 pkg/tuning/pr
 # --- the table ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class TuningPreset:
+class TuningPreset(Struct, frozen=True):
     """How a preset is tuned.
 
     Args:
@@ -310,8 +311,7 @@ def output_dir(config: Object) -> str:
 # --- how it is doing ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why tuning has failed, or does not get on.
 
     Args:

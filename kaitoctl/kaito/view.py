@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from msgspec import Struct
+
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command
 from kaitoctl.kaito import load_progress, node_check
 from kaitoctl.kaito.diagnosis import Cause, budget_of, diagnose
@@ -49,8 +51,7 @@ STATIONS: Mapping[Phase, str] = {
 """What the stations are called in a line of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """One condition of the Workspace.
 
     Args:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.launch_failures import claim_failure
@@ -30,8 +31,7 @@ Mark = Literal["ok", "busy", "bad", "off"]
 """How something does: well, on its way, not at all, or out of the game."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One object of the tree.
 
     Args:

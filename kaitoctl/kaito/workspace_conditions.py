@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -35,8 +36,7 @@ JOB_REPLACED = "WorkspaceTuningJobReplacePending"
 """The reason of JobStarted while the Job before, and its pods, may still be there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """What a reconcile saw, and what came of it.
 
     Args:

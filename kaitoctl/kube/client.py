@@ -10,7 +10,6 @@ what may pass, and a long silence is said (`request_retries`). Watching *for eve
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kube import failures
+from kaitoctl.kube import failures, fast_json
 from kaitoctl.kube.http import Answer
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import Kind, Object, with_type
 from kaitoctl.kube.overrides import NONE, Overrides
 from kaitoctl.kube.paging import Paging
-from kaitoctl.kube.partial_decoding import WORTH_MSGSPEC, Decode
+from kaitoctl.kube.partial_decoding import Decode
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.response_bodies import (
     ObjectList,
@@ -46,26 +45,7 @@ _SILENCE_S = 30.0  # until a question is answered; a write may have to wait for 
 _LONGEST_SILENCE_S = 300.0  # a large model may think that long before its first word
 _PAGE = 500
 
-__all__ = ["Client", "Encode", "Exchange", "ObjectList", "Observer", "WatchEvent", "connect"]
-
-
-Encode = Callable[[Any], bytes]
-"""Compact JSON."""
-
-_json = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-
-
-def _decode(body: bytes | bytearray) -> Any:
-    """What the JSON says; large bodies by msgspec, whose import they win back many times."""
-    if len(body) < WORTH_MSGSPEC:
-        return json.loads(body)
-    from kaitoctl.kube import fast_json
-
-    return fast_json.decode(body)
-
-
-def _encode(value: Any) -> bytes:
-    return _json.encode(value).encode()
+__all__ = ["Client", "Exchange", "ObjectList", "Observer", "WatchEvent", "connect"]
 
 
 class Client:
@@ -75,8 +55,6 @@ class Client:
         server: where it is, and who we are there.
         namespace: the default one.
         observer: called after every exchange, repetitions included; must neither block nor raise.
-        decode: reads JSON; `fast_json.decode` where there is much of it.
-        encode: writes JSON; `fast_json.encode` where there is much of it.
         patient: somebody waits for what is asked: what may pass is tried again for a few seconds, and a
             question is not waited for as long as a controller would.
         says_waits: say whom we wait for when an answer takes long.
@@ -93,8 +71,6 @@ class Client:
         *,
         namespace: str = "default",
         observer: Observer | None = None,
-        decode: Decode = _decode,
-        encode: Encode = _encode,
         patient: bool = False,
         says_waits: bool = False,
         request_timeout_s: float | None = None,
@@ -102,8 +78,6 @@ class Client:
         self.namespace = namespace
         self._transport = Transport(server, observer=observer, patient=patient, says_waits=says_waits)
         self.host = self._transport.host
-        self._decode = decode
-        self._encode = encode
         self._patient = patient
         self._timeout_s = request_timeout_s
 
@@ -148,7 +122,7 @@ class Client:
             request: what to ask.
             decode: reads the body of the answer; raises ValueError for what is not JSON.
         """
-        body = None if request.body is None else html_safe(self._encode(request.body))
+        body = None if request.body is None else html_safe(fast_json.encode(request.body))
 
         async def once() -> Object:
             raw = await self._read(request, body)
@@ -286,7 +260,7 @@ class Client:
             request: what to ask.
             silent_s: how long the server may say nothing before it counts as dead.
         """
-        body = None if request.body is None else self._encode(request.body)
+        body = None if request.body is None else fast_json.encode(request.body)
         with self._transport.no_answer_explained():
             async with asyncio.timeout(silent_s):
                 answer = await self._transport.open(request, body)
@@ -313,7 +287,7 @@ class Client:
 
     def _decode_body(self, body: bytes | bytearray, decode: Decode | None = None) -> Any:
         try:
-            return (decode or self._decode)(body) if body else {}
+            return (decode or fast_json.decode)(body) if body else {}
         except (ValueError, RecursionError):
             raise failures.no_json(
                 self._transport.without_secrets(body[:4000].decode(errors="replace"))
@@ -338,8 +312,6 @@ async def connect(
     given: Overrides = NONE,
     namespace: str | None = None,
     observer: Observer | None = None,
-    decode: Decode = _decode,
-    encode: Encode = _encode,
     patient: bool = False,
     says_waits: bool = False,
     request_timeout_s: float | None = None,
@@ -354,8 +326,6 @@ async def connect(
         given: what counts instead of the kubeconfig.
         namespace: the default namespace, or None for the context's own.
         observer: called after every exchange with the server.
-        decode: as in `Client`.
-        encode: as in `Client`.
         patient: as in `Client`.
         says_waits: as in `Client`.
         request_timeout_s: as in `Client`.
@@ -368,8 +338,6 @@ async def connect(
         server,
         namespace=namespace or server.namespace or "default",
         observer=observer,
-        decode=decode,
-        encode=encode,
         patient=patient,
         says_waits=says_waits,
         request_timeout_s=request_timeout_s,

@@ -11,11 +11,12 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube.objects import Object
@@ -57,8 +58,7 @@ __all__ = [
 MAX_CHARACTERS = 10_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """Why a document cannot be read; line and column of its source count from 1."""
 
     message: str
@@ -66,8 +66,7 @@ class Fault:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """One object of a text, and where it stood.
 
     Args:

@@ -21,6 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from kaitoctl.errors import InputError
 
 TIMEOUT_S = 30.0
@@ -33,8 +35,7 @@ _TOLD = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-a
 _TEXTS = ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(Struct, frozen=True):
     """What a kubeconfig says of the program.
 
     Args:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
+
+from msgspec import Struct
 
 _PLAIN = re.compile(r"[a-z0-9.-]+")
 
@@ -20,8 +21,7 @@ Object = dict[str, Any]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A resource type as the API server serves it.
 
     Args:

@@ -7,17 +7,16 @@ rest while they parse: ten thousand nodes take a tenth of the time and memory of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
+import msgspec
+
+from kaitoctl.kube import fast_json
 from kaitoctl.kube.objects import Object
 
 Decode = Callable[[bytes | bytearray], Any]
 """Raises ValueError for what is not JSON."""
-
-WORTH_MSGSPEC = 512 * 1024
-"""Bytes: smaller bodies are parsed whole before msgspec is imported (20 ms and more)."""
 
 
 def node_list(labels: Iterable[str], annotations: Iterable[str] = ()) -> Decode:
@@ -77,9 +76,6 @@ def _decoder(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, A
     typed: list[Any] = []
 
     def decode(body: bytes | bytearray) -> Object:
-        if len(body) < WORTH_MSGSPEC and not typed:
-            whole: Object = json.loads(body)
-            return whole
         if not typed:
             typed.append(_add_type(metadata, spec, status))
         return _decode(typed[0], body)
@@ -88,18 +84,14 @@ def _decoder(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, A
 
 
 def _decode(decoder: Any, body: bytes | bytearray) -> Object:
-    import msgspec
-
     try:
         found: Object = decoder.decode(body)
     except msgspec.ValidationError:  # of another shape than the API's: whoever reads it says so
-        found = json.loads(body)
+        found = fast_json.decode(body)
     return found
 
 
 def _add_type(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> Any:
-    import msgspec
-
     item = {
         "apiVersion": Any,
         "kind": Any,

@@ -14,8 +14,9 @@ EnvVarSource). A test asks a real API server which fields there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Object, as_map, as_maps
 
@@ -198,8 +199,7 @@ _USUAL_SCHEDULER = ("schedulerName", "default-scheduler")
 _SECCOMP = "seccomp.security.alpha.kubernetes.io/"
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Something that a template gets at.
 
     Args:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from kaitoctl.kube.conditions import is_true, parse_timestamp
 from kaitoctl.kube.objects import (
@@ -53,8 +54,7 @@ _FINAL = frozenset({"ImagePullBackOff", "CrashLoopBackOff"})  # many tries lie b
 _PASSING = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Why a Pod does not get on.
 
     Args:

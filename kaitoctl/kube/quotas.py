@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Object, dig, key_of, quantity
 from kaitoctl.kube.pod_state import most_at_once
@@ -24,8 +25,7 @@ _OF_COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _ONE = Decimal(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Pods:
+class Pods(Struct, frozen=True):
     """Pods that are all alike, and not there yet.
 
     Args:
@@ -96,8 +96,7 @@ class Quotas:
         return number, why
 
 
-@dataclass(slots=True)
-class _Quota:
+class _Quota(Struct):
     name: str
     hard: Amounts
     used: Counter[str]

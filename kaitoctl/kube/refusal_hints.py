@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command, filled
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kube import webhook_failures
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """A way in which an API server refuses.
 
     Args:

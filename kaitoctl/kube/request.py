@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct, field
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube.objects import Kind, Object, key_of
@@ -24,8 +25,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 _UNSAFE = re.compile(r"[^!-~]")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """An HTTP request to an API server.
 
     Args:

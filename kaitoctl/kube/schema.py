@@ -16,9 +16,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
 
 from kaitoctl.advice import shortened
 from kaitoctl.kube.objects import Object
@@ -28,8 +29,7 @@ Schema = Mapping[str, Any]
 IDENTITY = frozenset(("apiVersion", "kind", "metadata"))
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One way in which an object breaks its schema.
 
     Args:

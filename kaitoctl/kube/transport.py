@@ -12,9 +12,10 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlencode, urlsplit
+
+from msgspec import Struct
 
 from kaitoctl import __version__
 from kaitoctl.errors import ApiError
@@ -33,8 +34,7 @@ _SHORTEST_SECRET = 6  # shorter ones are in any text
 _log = logging.getLogger("kaitoctl.kube.client")
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Struct, frozen=True):
     """One HTTP request that was sent, and how it ended; a watch ends when it begins to stream.
 
     Args:

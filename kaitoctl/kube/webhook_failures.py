@@ -7,7 +7,8 @@ and `pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go` (`failed 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 
@@ -21,8 +22,7 @@ _AUTHORITY = (
 _SERVING = "check the Service behind it, and that its pods run and are Ready"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a webhook could not be asked, or its answer not be used.
 
     Args:

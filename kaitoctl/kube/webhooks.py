@@ -9,7 +9,8 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admis
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, dig
 
@@ -29,8 +30,7 @@ MUTATING = Kind(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(Struct, frozen=True):
     """One webhook.
 
     Args:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kube.documents import Document, Refused, key_text, read
 from kaitoctl.kube.objects import Object
@@ -76,8 +77,7 @@ def _in_order(old: Any, new: Any) -> Any:
 # --- YAML --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Splice:
+class _Splice(Struct, frozen=True):
     """Characters `start` to `end` of a text, and what comes in their place."""
 
     start: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from kaitoctl.kube.objects import Object
 from kaitoctl.kube.yaml_scalars import Refused, key_text, scalar_value
@@ -24,8 +25,7 @@ _MAX_DEPTH = 100
 _MAX_ALIASED = 1_000_000  # values and characters that aliases stand for: a "billion laughs" file stops here
 
 
-@dataclass(slots=True)
-class Spent:
+class Spent(Struct):
     """What reading one text has cost so far; all its documents share the bounds."""
 
     documents: int = 0
@@ -258,8 +258,7 @@ def size_of(value: Any) -> int:
 TWICE = "stands twice in the same map"
 
 
-@dataclass(slots=True)
-class _Container:
+class _Container(Struct):
     """A map or list that is still open."""
 
     value: Any

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, dig, key_of
@@ -25,8 +26,7 @@ _BOOKKEEPING = re.compile(
 _SECRET = re.compile(r"(data|stringData)\b")
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """What would become of one object.
 
     Args:

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Literal
+
+from msgspec import Struct
 
 from kaitoctl.advice import text
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
@@ -46,8 +47,7 @@ _RETRIES_PER_S = 10.0
 Keys = Callable[[Object], Iterable[ObjectKey]]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How a reconcile ended that did not fail.
 
     Args:
@@ -64,8 +64,7 @@ Reconcile = Callable[[ObjectKey], Generator[Request, Object, Outcome]]
 Result = Literal["done", "requeued", "conflict", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReconcileResult:
+class ReconcileResult(Struct, frozen=True):
     """How one reconcile went.
 
     Args:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube.access import Access, access
@@ -19,8 +20,7 @@ from kaitoctl.reconcile.field_differences import differences
 from kaitoctl.reconcile.generator_driver import Sender
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """A write that was not made.
 
     Args:

@@ -7,8 +7,9 @@ held back until the writes are answered: what is then nobody else's is dropped, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Kind, Object, ObjectKey, generation_of, key_of, resource_version_of
 from kaitoctl.kube.request import Request
@@ -64,8 +65,7 @@ class OwnWrites:
             self._observed = None
 
 
-@dataclass(frozen=True, slots=True)
-class _OwnWrite:
+class _OwnWrite(Struct, frozen=True):
     """A write of a reconcile that has been answered.
 
     Args:

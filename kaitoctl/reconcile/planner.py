@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -34,8 +35,7 @@ from kaitoctl.reconcile.field_differences import differences
 Verb = Literal["create", "update", "delete"]
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(Struct, frozen=True):
     """An object that should exist for an owner.
 
     Args:
@@ -55,8 +55,7 @@ class Child:
     replace_on: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One write.
 
     Args:
@@ -88,8 +87,7 @@ class Foreign(NamedTuple):
     controller: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What to do about an owner's children.
 
     Args:

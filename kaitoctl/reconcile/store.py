@@ -5,9 +5,10 @@ from __future__ import annotations
 import marshal
 import zlib
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar, overload
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Object, ObjectKey, controller_of, labels_of
 
@@ -15,8 +16,7 @@ _T = TypeVar("_T")
 _REMEMBERED = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One object became another.
 
     Args:

@@ -6,9 +6,10 @@ import ctypes
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.runtime.models import Model, broken
 
@@ -16,8 +17,7 @@ CONTEXT = 2048
 """Tokens of prompt and answer together, unless asked for otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """A running engine.
 
     Args:

@@ -7,9 +7,10 @@ Source: ggml-org/ggml, docs/gguf.md.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from msgspec import Struct
 
 _SCALARS = {
     0: "<B",
@@ -29,8 +30,7 @@ _LONGEST = 1 << 24
 _MOST = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """What a file says of itself.
 
     Args:

@@ -14,10 +14,11 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from kaitoctl.errors import InputError, NegativeAnswer
 
@@ -26,8 +27,7 @@ _PULL_TIMEOUT_S = 1800.0
 _PIECE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Wheel:
+class _Wheel(Struct, frozen=True):
     """A model that is shipped in a wheel.
 
     Args:

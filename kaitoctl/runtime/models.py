@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kaitoctl.errors import InputError
 from kaitoctl.kaito.adapter_files import safetensors_header
@@ -26,8 +27,7 @@ _MODULES = {
 """Weights of a layer, as GGUF and as Hugging Face's llama-like models call them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """What there is to know of a GGUF model before the engine loads it.
 
     Args:

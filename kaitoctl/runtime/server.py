@@ -11,8 +11,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.errors import InputError
 from kaitoctl.runtime import engine, extra_packages, hugging_face, lora_to_gguf, models, strength_files
@@ -23,8 +25,7 @@ from kaitoctl.runtime.worker_process import apart
 _STOP_TIMEOUT_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
+class ServerOptions(Struct, frozen=True):
     """What to serve.
 
     Args:

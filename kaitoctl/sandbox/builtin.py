@@ -7,8 +7,9 @@ resources are in `crd`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from kaitoctl.kube import objects
 from kaitoctl.kube.objects import Kind, Object
@@ -16,8 +17,7 @@ from kaitoctl.sandbox import types
 from kaitoctl.sandbox.shapes import DEDUCED, Shape
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Resource:
+class Resource(Struct, frozen=True, eq=False):
     """A resource as it is served: one kind in one version.
 
     Args:

@@ -8,8 +8,9 @@ Moments stay those of the wall, so that kubectl's AGE column and `creationTimest
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from kaitoctl.kube.conditions import parse_timestamp
 
@@ -27,8 +28,7 @@ def precise(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """How the sandbox reads the time.
 
     Args:

@@ -12,10 +12,11 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube import request
@@ -35,8 +36,7 @@ logger = logging.getLogger(__name__)
 _MANAGER = "sandbox"
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(Struct, frozen=True):
     """A sandbox that is up.
 
     Args:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from kaitoctl.kube.conditions import is_true
 from kaitoctl.kube.objects import GPU_RESOURCES, Object, copy_of, dig, labels_of
@@ -44,8 +45,7 @@ _NODE_INFO = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceShape:
+class InstanceShape(Struct, frozen=True):
     """What a machine of an instance type has.
 
     Args:

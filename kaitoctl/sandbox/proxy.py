@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
+from msgspec import Struct
 
 from kaitoctl.sandbox.error_status import Failure
 
@@ -27,8 +27,7 @@ class NoConnection(Exception):
     """The process does not take a connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyTarget:
+class ProxyTarget(Struct, frozen=True):
     """Who is to be asked, and what.
 
     Args:

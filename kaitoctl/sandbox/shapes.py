@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from kaitoctl.kube.managed_fields import Path, path_text
 
@@ -16,8 +17,7 @@ class UnkeyedEntry(Exception):
     """A list that merges by key or as a set has an entry without a key of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """How a value merges and is owned.
 
     Args:

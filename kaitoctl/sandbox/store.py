@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from kaitoctl.kube import fast_json
 from kaitoctl.kube.objects import Object, ObjectKey, key_of
@@ -74,8 +75,7 @@ class Expired(Exception):
         super().__init__(f"too old resource version: {asked} ({oldest})")
 
 
-@dataclass(slots=True)
-class _Table:
+class _Table(Struct):
     """The objects of one resource: by key, their keys in order, and the latest events."""
 
     entries: dict[ObjectKey, Entry] = field(default_factory=dict)
@@ -85,8 +85,7 @@ class _Table:
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Transaction:
+class _Transaction(Struct):
     """What a rollback needs: each change with what was there before, and the events held back."""
 
     version: int

@@ -11,11 +11,12 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Any
+
+import msgspec
 
 from kaitoctl.kube.objects import Object, quantity
 from kaitoctl.sandbox.shapes import DEDUCED, Shape
@@ -28,8 +29,10 @@ class TypeMismatch(Exception):
         super().__init__(f"{path or 'the object'}: cannot read {_kind(value)} as {wanted}")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+_Reader = tuple[str, Callable[[Any, str, list[str]], Any], Any, bool]
+
+
+class Field(msgspec.Struct, frozen=True):
     """A field of a struct.
 
     Args:
@@ -47,8 +50,7 @@ class Field:
     marks: dict[str, str]
 
 
-@dataclass(slots=True, eq=False)
-class Struct:
+class Struct(msgspec.Struct, eq=False):
     """A struct.
 
     Args:
@@ -60,9 +62,11 @@ class Struct:
 
     name: str
     atomic: bool
-    fields: list[Field] = field(default_factory=list)
-    members: dict[str, Field] = field(default_factory=dict)
-    readers: list[tuple[str, Callable[[Any, str, list[str]], Any], Any, bool]] = field(default_factory=list)
+    fields: list[Field] = msgspec.field(default_factory=list)
+    members: dict[str, Field] = msgspec.field(default_factory=dict)
+    readers: list[tuple[str, Callable[[Any, str, list[str]], Any], Any, bool]] = msgspec.field(
+        default_factory=list
+    )
 
 
 @cache

@@ -10,9 +10,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
+
+from msgspec.structs import replace
 
 from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, on_screen, shortened
 from kaitoctl.errors import Unread

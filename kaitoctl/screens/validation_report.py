@@ -7,8 +7,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import NO_FLAGS, ClusterFlags, text
 from kaitoctl.kaito import api
@@ -27,8 +28,7 @@ FLEETS = tuple(kind.kind for kind in api.FLEETS)
 _OTHERS = ("RAGEngine",)  # of group kaito.sh, too, and kaitoctl has no rules for it
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A problem and where it is: line and column from 1, None when the text does not say; the line's text."""
 
     problem: Problem
@@ -41,8 +41,7 @@ class Place:
         return self.line or 0, self.column or 0
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """One document and what is wrong with it; `target` is what it was validated for."""
 
     index: int

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from kaitoctl.kube.objects import STATEFUL_SET, Object, annotations_of, dig
 from kaitoctl.reconcile.planner import Child

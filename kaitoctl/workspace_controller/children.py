@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import desired, tuning
@@ -44,8 +46,7 @@ CHILD_NAMES = (desired.headless_name, tuning.config_name, desired.config_name, d
 """What children are called that do not have the Workspace's own name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Children:
+class Children(Struct, frozen=True):
     """The children of Workspaces.
 
     Args:

@@ -8,9 +8,11 @@ and kept for the Workspaces after it, so no two of them count the same free node
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import node_check, node_claims
@@ -32,8 +34,7 @@ _MOST_REQUESTS = 500  # of one reconcile: there is none with that many
 _MILD = Rights(True, frozenset("*"), frozenset("*"), True)
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Struct, frozen=True):
     """What would become of one Workspace.
 
     Args:
@@ -122,8 +123,7 @@ def forecast(
     return _beside_rivals(world, found, reconcilers[0].sized, own_labels)
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(Struct):
     """A planned Workspace in the world.
 
     Args:

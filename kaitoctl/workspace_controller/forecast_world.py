@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import node_check, node_claims
@@ -37,8 +39,7 @@ _STORES = {
 _WORKLOADS = ("deployments", "statefulsets")
 
 
-@dataclass(slots=True)
-class Done:
+class Done(Struct):
     """What reconciles of one Workspace have done.
 
     Args:
@@ -64,7 +65,7 @@ class ForecastWorld:
     """
 
     def __init__(self, stores: Stores, planned: Iterable[Object], settings: Settings) -> None:
-        found = {item.name: getattr(stores, item.name) for item in fields(Stores)}
+        found = {name: getattr(stores, name) for name in Stores.__struct_fields__}
         copied: dict[str, Any] = {
             name: store_of(dict(one)) for name, one in found.items() if isinstance(one, Store)
         }

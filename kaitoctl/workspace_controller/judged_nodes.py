@@ -7,7 +7,8 @@ happened since the last one, and not as much as there are nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.node_check import Crowd, Need, NodeVerdict, Rules
@@ -18,8 +19,7 @@ from kaitoctl.workspace_controller.stores import Stores, node_of_pod, workspace_
 _MOST_ANSWERS = 256  # who asks for labels of its own has few candidates: they are judged again as fast
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """The nodes for Workspaces that ask for the same, with the GPUs of all pods counted as taken.
 
     Args:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api, node_assignment, node_check, node_claims
 from kaitoctl.kaito.desired import Settings
@@ -36,8 +38,7 @@ from kaitoctl.workspace_controller.stores import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What a reconcile found out about a Workspace's nodes.
 
     Args:

@@ -18,8 +18,10 @@ Rules that hold in every reconcile:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, revisions, tuning, workspace_status
@@ -326,8 +328,7 @@ class WorkspaceReconciler:
         return status_write.report(workspace, seen, self._clock())
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
+class _Built(Struct, frozen=True):
     """What came of building.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaitoctl.kaito import api, node_check, node_claims, revisions
 from kaitoctl.kaito.workspace_status import trim
@@ -22,8 +23,7 @@ from kaitoctl.kube.objects import (
 from kaitoctl.reconcile.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(Struct, frozen=True):
     """What a reconcile may look at: the informers' stores, and whether NodeClaims exist in this cluster.
 
     Args:

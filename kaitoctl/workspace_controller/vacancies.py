@@ -7,7 +7,9 @@ the scheduler decides: their node may be left when all of them find room on othe
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import desired, node_check, node_claims
 from kaitoctl.kaito.desired import Settings
@@ -18,8 +20,7 @@ from kaitoctl.workspace_controller.node_view import NodeView
 from kaitoctl.workspace_controller.stores import Stores, node_of_claim, node_of_pod, workspace_of_labels
 
 
-@dataclass(frozen=True, slots=True)
-class Vacancy:
+class Vacancy(Struct, frozen=True):
     """A node that may be left, and is given back then.
 
     Args:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kaitoctl.kaito import api, kaito_at_work, revisions
 from kaitoctl.kaito.desired import Settings
@@ -49,8 +50,7 @@ logger = logging.getLogger(__name__)
 _RESYNC_S = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """What can be asked of a controller that runs.
 
     Args:

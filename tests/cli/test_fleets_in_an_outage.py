@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from fleet_cluster import a_cluster, live, ready, said, until, walk_of
 from fleet_world import adapter
 from fleet_world import inference_set as set_of
 from like_kaito import SET, LikeKaito
+from msgspec.structs import replace
 from outages import Way, way_to
 
 from kaitoctl import workspace_controller

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from world import NOW, World, falcon, gpu_node, node_status
 
 from kaitoctl.kaito import api as kaito
@@ -61,9 +61,9 @@ def counted(world: World, work: Callable[[WorkspaceReconciler, Stores], object])
     """How many objects the work looks at, the second time: the first one builds the indexes."""
     found = world.stores()
     counting = {
-        field.name: CountingStore(store)
-        for field in fields(found)
-        if isinstance(store := getattr(found, field.name), Store)
+        name: CountingStore(store)
+        for name in found.__struct_fields__
+        if isinstance(store := getattr(found, name), Store)
     }
     changes: dict[str, Any] = dict(counting)
     stores = replace(found, **changes)

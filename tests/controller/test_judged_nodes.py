@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -26,9 +26,9 @@ SETTINGS = (PLAIN, Settings(provisioner="byo"), Settings(provisioner="karpenter"
 
 def empty_stores() -> Stores:
     stores: dict[str, Any] = {
-        item.name: Store(packed=item.name in ("nodes", "workspaces"))
-        for item in fields(Stores)
-        if item.name != "can_claim"
+        name: Store(packed=name in ("nodes", "workspaces"))
+        for name in Stores.__struct_fields__
+        if name != "can_claim"
     }
     return Stores(**stores, can_claim=lambda: True)
 

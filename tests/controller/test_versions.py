@@ -6,11 +6,11 @@ import asyncio
 import copy
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from virtual_time import run
 from world import (
     WATCHED,

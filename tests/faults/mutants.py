@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import api, claim_attempts, desired, node_assignment, node_claims, workspace_conditions

@@ -19,12 +19,13 @@ import pickle
 import random
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
 from faults.model import KINDS, NOW, WATCHED, Answer, Cluster, State, Table, Transition
+from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kaito import api as kaito

@@ -13,12 +13,13 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fleet_world import adapter, inference_set
+from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.fleet_controller import FleetReconciler, FleetStores, transform_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from builders import adapter, workspace
+from msgspec.structs import replace
 
 from kaitoctl.commands import adapter_messages
 from kaitoctl.errors import NegativeAnswer

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kaitoctl.kaito import catalog, estimate, fit, validation
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset

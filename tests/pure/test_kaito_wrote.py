@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from builders import slices_of
 from kaito_wrote import LOST_UPDATE, NO_RESULT, NO_SIZE, PEAK, model, objects_of, status
+from msgspec.structs import replace
 from trouble import NOW
 
 from kaitoctl.advice import text

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from builders import node
+from msgspec.structs import replace
 from trouble import World
 
 from kaitoctl.advice import text

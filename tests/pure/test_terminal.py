@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -9,11 +10,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 from screen_data import cluster, node_verdict, pod, snapshot
 from terminals import Terminal, lines, uncoloured
 
@@ -290,7 +291,7 @@ def test_names_that_have_room_stand_in_two_columns() -> None:
 def _views(*outcomes: Literal["ready", "failed"] | None) -> list[View]:
     found = view(snapshot(pod("falcon-0", message="pulling")), NOW)
     return [
-        replace(
+        dataclasses.replace(
             found, workspace=f"models/w{number}", outcome=outcome, cause=None, log="shards: 43%", loaded=0.43
         )
         for number, outcome in enumerate(outcomes)

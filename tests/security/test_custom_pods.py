@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from builders import workspace
 from controlplane.plane import ControlPlane
+from msgspec.structs import replace
 
 from kaitoctl.kaito import custom_pod
 from kaitoctl.kaito.desired import Settings, desired

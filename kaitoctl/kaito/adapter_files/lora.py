@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kaito.adapter_files.safetensors_header import BadFile, Tensor
 
@@ -23,8 +24,7 @@ _KEPT_BASE = (True, False, None, "gaussian", "eva", "orthogonal")
 _LARGEST_ALPHA = 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something about an adapter that one should know.
 
     Args:
@@ -40,8 +40,7 @@ class Finding:
     upstream: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """One module's change.
 
     Args:
@@ -62,8 +61,7 @@ class Pair:
         return self.b[1][0], self.a[1][1]
 
 
-@dataclass(frozen=True, slots=True)
-class Lora:
+class Lora(Struct, frozen=True):
     """What adapter_config.json says about scales.
 
     Args:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 LONGEST_HEADER = 100_000_000
 """Bytes; the safetensors library refuses longer ones, too."""
@@ -31,8 +32,7 @@ class BadFile(ValueError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """One tensor as the head describes it.
 
     Args:

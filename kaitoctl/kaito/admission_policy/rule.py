@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kaito.validation.grammar import BLANK_TO_FILL, IMAGE, LONGEST_NAME
 from kaitoctl.kube.names import DNS_LABEL, DNS_SUBDOMAIN, LONGEST_SUBDOMAIN
@@ -11,8 +12,7 @@ from kaitoctl.kube.names import DNS_LABEL, DNS_SUBDOMAIN, LONGEST_SUBDOMAIN
 SAYS_A_LABEL = "item.operator == 'In' && has(item.values) && size(item.values) == 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One validation.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api, estimate, fit
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model

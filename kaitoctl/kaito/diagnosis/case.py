@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api
@@ -21,8 +22,7 @@ _LAST_PODS = 3
 _CREATING = {"", "ContainerCreating", "PodInitializing"}
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """What the rules judge.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice
 
@@ -13,8 +14,7 @@ Weight = Literal["fault", "wait", "note"]
 _WEIGHTS = ("fault", "wait", "note")
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """One thing that keeps a Workspace from being ready.
 
     Args:

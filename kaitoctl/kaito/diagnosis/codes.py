@@ -7,12 +7,12 @@ rely on them. What is wrong with a node has the codes of `kaito.node_check`, in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Code:
+
+class Code(Struct, frozen=True):
     """A kind of cause.
 
     Args:

@@ -6,13 +6,13 @@ Taints of such programs are in `kaito.node_check.taints`; these leave annotation
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Object, annotations_of, labels_of
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(Struct, frozen=True):
     """What a node carries while somebody maintains it.
 
     Args:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import node_check
@@ -43,8 +44,7 @@ _OF_COPIES = ("disk-full", "path-not-writable")
 _SIGTERM = 143
 
 
-@dataclass(frozen=True)
-class End:
+class End(Struct, frozen=True, dict=True):
     """The end of a container's last run.
 
     Args:

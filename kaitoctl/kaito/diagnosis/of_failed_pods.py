@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints, node_check
@@ -23,8 +24,7 @@ _DEVICES = r"(?i)\bdevices?\b|Allocate failed|nvidia|\bgpu\b"
 _VARYING = r"\d+|[0-9a-f]{8}-[0-9a-f-]+"
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(Struct, frozen=True):
     """Pods that failed alike on one node."""
 
     reason: str

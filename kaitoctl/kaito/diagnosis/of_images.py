@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import kubectl_hints
@@ -103,8 +104,7 @@ def set_adapter(case: Case, adapter: str, *change: str) -> Command:
     return Command("kaitoctl set-adapter", case.name, *case.in_namespace, "--name", adapter, *change)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pull:
+class _Pull(Struct, frozen=True):
     """An image that cannot be had.
 
     Args:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command, shortened
 from kaitoctl.kaito.diagnosis.case import Case, preset_name
@@ -98,8 +99,7 @@ _GOES_ON = 4
 """Lines over which an exception may go on after its first one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What a log says.
 
     Args:

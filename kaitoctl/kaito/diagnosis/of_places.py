@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito.diagnosis.case import Case
@@ -31,8 +32,7 @@ _OF_NODES = re.compile(r"/(?:hostname|node|nodename)$")
 _MOST_NAMED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Why a volume and the nodes do not go together.
 
     Args:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, kubectl_hints
@@ -58,8 +59,7 @@ def scheduling_gates(case: Case) -> Iterator[Cause]:
         return
 
 
-@dataclass(frozen=True, slots=True)
-class NoScaleUp:
+class NoScaleUp(Struct, frozen=True):
     """Why a cluster autoscaler adds no node for a pod.
 
     Args:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito.diagnosis import (
     of_claims,
@@ -148,8 +150,7 @@ _SIGNS_OF = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """Where a Workspace stands, and what keeps it there.
 
     Args:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito.advertisers import advertiser_of
@@ -20,8 +22,7 @@ _VOLUMES = Command("kubectl get persistentvolumeclaims -n {namespace} -o wide")
 _CLASSES = Command("kubectl get pvc,storageclasses -n {namespace}")
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """A reason for which the scheduler rules nodes out.
 
     Args:

@@ -11,8 +11,9 @@ looked at again. Laws:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from msgspec import Struct, field
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.fleet.strategy import Strategy
@@ -26,8 +27,7 @@ CHANGED_AT = "kaitoctl.dev/template-changed-at"
 """On a Workspace: when it was given the template that it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replica:
+class Replica(Struct, frozen=True):
     """One Workspace of a set.
 
     Args:
@@ -59,8 +59,7 @@ class Replica:
         return self.way in ("", "label")
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(Struct, frozen=True):
     """How far a template has come.
 
     Args:
@@ -77,8 +76,7 @@ class Rollout:
         return self.reason == "Complete"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The next step.
 
     Args:
@@ -239,8 +237,7 @@ def _surplus(live: Sequence[Replica], number: int, wanted: int, keep: int) -> tu
     return tuple(going)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     create: int = 0
     delete: tuple[Replica, ...] = ()
     change: tuple[Replica, ...] = ()

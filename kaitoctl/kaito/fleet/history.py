@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kaito import revisions
 from kaitoctl.kube.objects import (
@@ -31,8 +32,7 @@ NUMBER = "inferenceset.kaito.io/revision"
 _PARTS = ("template", "labelSelector")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What is to be done so that the history has what the set asks for now.
 
     Args:

@@ -7,7 +7,8 @@ Source: KAITO v0.12.0, `api/v1alpha1/modelmirror_validation.go`,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito.validation import Problem
 from kaitoctl.kaito.validation.problem import as_map, as_text, error, refusal, warning

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kaito.fleet.replicas import wanted_replicas
 from kaitoctl.kube.objects import Object, annotations_of, dig
@@ -26,8 +27,7 @@ _TYPES = ("RollingUpdate", "OnDelete")
 _PERCENT = re.compile(r"[0-9]{1,4}%")
 
 
-@dataclass(frozen=True, slots=True)
-class Strategy:
+class Strategy(Struct, frozen=True):
     """The budget of a rollout.
 
     Args:

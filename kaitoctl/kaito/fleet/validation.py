@@ -10,7 +10,8 @@ Source: KAITO v0.12.0, `api/v1beta1/inferenceset_validation.go`,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api, validation
 from kaitoctl.kaito.fleet import kinds

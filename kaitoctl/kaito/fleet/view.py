@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api
@@ -33,8 +35,7 @@ ROLE_CONDITIONS = ("PrefillReady", "DecodeReady", "InferencePoolReady", "Ready",
 _ALL = "all replicas have the present template"
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
+class Fleet(Struct, frozen=True):
     """A set with its Workspaces.
 
     Args:

@@ -9,7 +9,8 @@ only on an empty node that the user has named.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api, kubectl_hints
@@ -20,8 +21,7 @@ from kaitoctl.kaito.node_check.need import Need
 _UNDER_WAY = ("leaving", "trouble")
 
 
-@dataclass(frozen=True, slots=True)
-class AllowedChanges:
+class AllowedChanges(Struct, frozen=True):
     """What may be advised about one node.
 
     Args:

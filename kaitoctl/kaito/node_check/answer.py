@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
@@ -17,8 +19,7 @@ PROVISIONERS = ("azure-gpu-provisioner", "karpenter", "byo")
 """The values of `--node-provisioner` of KAITO v0.12."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Whose selection a verdict mirrors.
 
     Args:
@@ -59,8 +60,7 @@ _UNSEEN_BY_SCHEDULER = frozenset(
 _TOO_FEW = frozenset({"gpu-unhealthy", "too-few-gpus", "gpus-in-use"})
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing found out about one node.
 
     Args:
@@ -85,8 +85,7 @@ class Finding:
         return isinstance(self.command, Command) and self.command.words[1] not in ("get", "describe")
 
 
-@dataclass(frozen=True, slots=True)
-class Gpus:
+class Gpus(Struct, frozen=True):
     """The GPUs of a node, in whole devices of `resource`.
 
     Args:
@@ -118,8 +117,7 @@ class Gpus:
         return self.allocatable if self.sharing is None else min(self.allocatable, self.sharing.together)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeVerdict:
+class NodeVerdict(Struct, frozen=True):
     """What was found out about one node.
 
     Args:
@@ -150,10 +148,10 @@ class NodeVerdict:
     may_be_labelled: bool = False
     taints: int = 0
     is_provisioned: bool = False
-    usable: bool = field(init=False)
+    usable: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "usable", all(finding.level != "fail" for finding in self.findings))
+        force_setattr(self, "usable", all(finding.level != "fail" for finding in self.findings))
 
     @property
     def recognised(self) -> bool:
@@ -204,8 +202,7 @@ class NodeVerdict:
         return bool(self.labels_to_set) and len(wrong) == len(self.failures)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The answer for a whole Workspace.
 
     Args:

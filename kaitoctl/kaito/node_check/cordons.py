@@ -12,11 +12,11 @@ fault-quarantine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class _Sign:
+class _Sign(Struct, frozen=True):
     """A label or annotation by which a controller says that it is at work on a node.
 
     Args:

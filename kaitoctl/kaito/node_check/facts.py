@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, InstanceType
@@ -68,8 +69,7 @@ READ_LABELS = (
 """The node labels that a verdict reads besides those of the Workspace's selector."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(Struct, frozen=True):
     """What counts of a node, in shapes that can be relied on whatever the node looked like.
 
     Args:

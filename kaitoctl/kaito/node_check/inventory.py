@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog, InstanceType
 from kaitoctl.kaito.node_check import of_gpus, of_placement, of_state, sharing
@@ -52,8 +54,7 @@ class Holder:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """What one holder has in the whole inventory.
 
     Args:
@@ -67,8 +68,7 @@ class Share:
     nodes: int
 
 
-@dataclass(frozen=True, slots=True)
-class NodeGpus:
+class NodeGpus(Struct, frozen=True):
     """The GPUs of one node, in whole devices of `resource`.
 
     Args:
@@ -160,8 +160,7 @@ _GPU_FAULTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """The GPUs of a cluster.
 
     Args:

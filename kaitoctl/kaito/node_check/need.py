@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
@@ -34,8 +36,7 @@ _REPLICAS = "kaitoctl.dev/replicas"  # on a Workspace that stands for several: h
 _ROOM = ("cpu", "memory", "ephemeral-storage")
 
 
-@dataclass(frozen=True, slots=True)
-class CustomPod:
+class CustomPod(Struct, frozen=True):
     """What a pod template asks of a node.
 
     Args:
@@ -257,8 +258,7 @@ def rules_for(workspace: Object, target: str, provisioner: str = "", *, known: C
     return Rules(target, provisioner or suggested, known)
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """What a Workspace asks of a node, read once.
 
     Args:

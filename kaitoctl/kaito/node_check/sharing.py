@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from kaitoctl.kaito import api
 
@@ -81,8 +82,7 @@ _SHARING_PLUGINS = (
 _UPGRADED = frozenset({"", "upgrade-done", "upgrade-required", "unknown"})
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(Struct, frozen=True):
     """How the devices of a node come from its GPUs.
 
     Args:

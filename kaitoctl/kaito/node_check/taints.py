@@ -17,10 +17,11 @@ fault-quarantine); OKE's and CAST AI's documentation of preemptible and spot nod
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
 
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object
@@ -28,8 +29,7 @@ from kaitoctl.kube.objects import Object
 Kind = Literal["leaving", "starting", "trouble", "reserved", "spot"]
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Who sets a taint, and what it means while it is there.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.kaito import merge_request, node_check, undo, validation
@@ -20,8 +21,7 @@ _FOR_GOOD = frozenset({"KW180", "KW181", "KW182"})
 Fields = tuple[tuple[str, Any, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(Struct, frozen=True):
     """What a controller does about a Workspace once it is written.
 
     Args:
@@ -69,8 +69,7 @@ class Effects:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """A document that the server has judged.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from kaitoctl.kaito import desired, fit, node_check
 from kaitoctl.kaito.desired import Settings
@@ -10,8 +10,7 @@ from kaitoctl.kaito.planning.outage import span
 from kaitoctl.kube.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class Loading:
+class Loading(Struct, frozen=True):
     """What a model takes.
 
     Args:

@@ -8,7 +8,9 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, `pkg/workspace/controllers` (selection),
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.advice import Advice
 from kaitoctl.kaito import api, node_check
@@ -18,8 +20,7 @@ from kaitoctl.kube.objects import Object, ObjectKey, dig, key_of, labels_of
 from kaitoctl.kube.pod_state import is_finished
 
 
-@dataclass(frozen=True, slots=True)
-class Nodes:
+class Nodes(Struct, frozen=True):
     """What a Workspace gets.
 
     Args:

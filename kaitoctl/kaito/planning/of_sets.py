@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kaitoctl.advice import Advice
 from kaitoctl.kaito import api, merge_request, node_check, validation
@@ -32,8 +34,7 @@ from kaitoctl.kube.objects import (
 _AT_MOST_S = 3600.0  # a replica that is not ready within it has failed
 
 
-@dataclass(frozen=True, slots=True)
-class SetEffects:
+class SetEffects(Struct, frozen=True):
     """What becomes of the Workspaces of a set.
 
     Args:

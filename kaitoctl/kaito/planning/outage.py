@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import adapter_rollout
@@ -22,8 +23,7 @@ from kaitoctl.kube.workloads import replicas
 _PATCH = '{"spec":{"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1}}}}'
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(Struct, frozen=True):
     """What a restart costs.
 
     Args:
@@ -151,8 +151,7 @@ def _without_surge(workload: Object) -> Command:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Placing:
+class Placing(Struct, frozen=True):
     """A Workspace of the plan whose pods look for nodes.
 
     Args:

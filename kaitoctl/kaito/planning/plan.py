@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from kaitoctl.advice import Advice, text
 from kaitoctl.errors import ExitCode
@@ -21,8 +22,7 @@ GIVEN = "manifests"
 """In a plan that is kept: the options that named the manifests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What becomes of one object of the manifests.
 
     Args:
@@ -103,8 +103,7 @@ class Change:
         return self.is_written and (costs or harms or self.takes_away)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What applying all of it does.
 
     Args:

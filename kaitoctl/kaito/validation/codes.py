@@ -9,7 +9,8 @@ Source: KAITO v0.3.2, v0.4.0, v0.4.6, v0.9.4 and v0.12.0 (`api/*/workspace_valid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _ALL = "v0.3 to v0.12"
 _OLD = "v0.3, v0.4"
@@ -17,8 +18,7 @@ _HUB = "v0.9, v0.12"
 _CHECKED = "v0.4.6, v0.9, v0.12"
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """A kind of problem.
 
     Args:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kaito.api import (
     ANNOTATION_ENABLE_LB,
@@ -37,8 +38,7 @@ _NO = ("false", "no", "off", "0")
 TRANSFORMERS = f"set the annotation {ANNOTATION_RUNTIME}: transformers"
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Struct, frozen=True):
     """A field that is accepted and ignored.
 
     Args:
@@ -206,8 +206,7 @@ TABLE: tuple[Ignored, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(Struct, frozen=True):
     """An annotation that KAITO reads.
 
     Args:

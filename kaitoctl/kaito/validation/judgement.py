@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from kaitoctl.advice import shortened
 from kaitoctl.kaito.catalog import Catalog

@@ -10,7 +10,8 @@ were seen with each kind of manifest that they admit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kaitoctl.kaito.validation.grammar import is_dns_name, is_service_name
 from kaitoctl.kaito.validation.problem import OWN, Answer, Problem

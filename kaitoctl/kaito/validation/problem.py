@@ -6,8 +6,9 @@ The shapes at the end let a rule look at what has the right type and leave the r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 from kaitoctl.advice import Advice, shortened, text
 from kaitoctl.kaito import catalog
@@ -34,8 +35,7 @@ OWN = "kaitoctl"
 _LONGEST_MESSAGE = 300  # it quotes what the user wrote, which may be a megabyte
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something about a Workspace that will not work, or not as written.
 
     Args:
@@ -86,8 +86,7 @@ def refusal(path: str, code: str, message: str, hint: Advice = "") -> Problem:
     return Problem(path, code, "error", shortened(message, _LONGEST_MESSAGE), hint, "refuses")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """Where a Workspace is to live.
 
     Args:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
 from kaitoctl.kaito.validation.problem import OWN, as_list, as_map, as_text
@@ -28,8 +29,7 @@ _FLAG = re.compile(r"(?<!\S)--?(?P<name>[a-z][-a-z]*)(?:[= ](?!-)(?P<value>\S*))
 _OLD_BYO = "disableNodeAutoProvisioning"
 
 
-@dataclass(frozen=True, slots=True)
-class Controller:
+class Controller(Struct, frozen=True):
     """A controller of Workspaces, as its Deployment starts it.
 
     Args:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct, structs
 
 from kaitoctl.kaito.catalog import presets_of_v0_4_6
 
@@ -31,8 +32,7 @@ V1ALPHA1, V1BETA1 = "kaito.sh/v1alpha1", "kaito.sh/v1beta1"
 _V100, _A100 = "Standard_NC12s_v3", "Standard_NC24ads_A100_v4"
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """What the admission of one release does.
 
     Args:
@@ -183,7 +183,7 @@ _BY_NAME = {release.name: release for release in RELEASES}
 def _read(release: str, nearest_to: str, **changed: Any) -> Release:
     """The row of a release that was read: that of the measured one, with what it does otherwise."""
     major, minor, patch = map(int, release.removeprefix("v").split("."))
-    return replace(_BY_NAME[nearest_to], read=release, since=(major, minor, patch), **changed)
+    return structs.replace(_BY_NAME[nearest_to], read=release, since=(major, minor, patch), **changed)
 
 
 _TUNING_VOLUMES: Mapping[str, Any] = {"volumes": "tuning", "tuning_output": "one"}

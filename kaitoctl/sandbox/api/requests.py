@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from kaitoctl.errors import InputError
 from kaitoctl.kube import fast_json
@@ -16,8 +17,7 @@ from kaitoctl.sandbox import protobuf
 from kaitoctl.sandbox.error_status import Failure, bad_request
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """An HTTP request, as far as the API cares.
 
     Args:
@@ -41,8 +41,7 @@ class Call:
     """What the client is told besides the answer, also when that is a refusal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """An HTTP response."""
 
     status: int
@@ -51,8 +50,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(Struct, frozen=True):
     """Who writes, and how.
 
     Args:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from kaitoctl.sandbox.real.container_process import Life, NoImage
 from kaitoctl.sandbox.workloads.container_life import Stretch

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import Object
 
@@ -12,8 +13,7 @@ CONFIG = ".config"
 """Where a pod's folder has the entries of its ConfigMap; no container can be called like that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is real of a pod.
 
     Args:

@@ -7,9 +7,11 @@ import contextlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
+
+from msgspec.structs import replace
 
 from kaitoctl.kube.objects import Object, dig
 from kaitoctl.sandbox.real import memory

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kube.objects import Object, annotations_of, dig, key_of, uid_of
 from kaitoctl.kube.pod_state import is_sidecar
@@ -40,8 +42,7 @@ FORGET_BACKOFF_S = 2 * LONGEST_BACKOFF_S
 NEVER = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """A container's state from one moment until the next stretch begins.
 
     Args:
@@ -95,8 +96,7 @@ def _last_segment(container: Object) -> str:
     return str(container.get("image") or "").split("@")[0].rsplit("/", 1)[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(Struct, frozen=True):
     """One run of a container; times count from its start and may be infinite."""
 
     started_s: float = NEVER

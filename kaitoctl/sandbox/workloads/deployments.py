@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kube import conditions, request, workloads
 from kaitoctl.kube.objects import (
@@ -51,8 +52,7 @@ _UNLIMITED_DEADLINE_S = 2**31 - 1
 # --- the decision --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """One ReplicaSet's part in a rollout.
 
     Args:
@@ -119,8 +119,7 @@ def new_scale(
 # --- Deployments ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Deployments:
+class Deployments(Struct, frozen=True):
     """Reconciles one Deployment.
 
     Args:

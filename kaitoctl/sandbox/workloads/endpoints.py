@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import (
     ENDPOINT_SLICE,
@@ -32,8 +33,7 @@ from kaitoctl.sandbox.workloads.pods import Writes
 _MANAGER = "endpoints-controller"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceEndpoints:
+class ServiceEndpoints(Struct, frozen=True):
     """Reconciles one Service with a selector.
 
     Args:

@@ -10,7 +10,8 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
@@ -38,8 +39,7 @@ _FIRST_BACKOFF_S = 10.0
 _LONGEST_BACKOFF_S = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """How the pods of a Job stand.
 
     Args:
@@ -79,8 +79,7 @@ def end_condition(job: Object) -> Object | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Jobs:
+class Jobs(Struct, frozen=True):
     """Reconciles one Job.
 
     Args:

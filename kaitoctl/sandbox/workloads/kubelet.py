@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube import request
@@ -51,8 +52,7 @@ _DEFAULT_TOLERATION_S = 300.0
 _NOT_READY = {**scheduler.NOT_READY_TAINT, "effect": "NoExecute"}
 
 
-@dataclass(frozen=True, slots=True)
-class Kubelet:
+class Kubelet(Struct, frozen=True):
     """Reconciles one pod that has a node.
 
     Args:

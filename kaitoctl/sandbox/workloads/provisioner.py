@@ -19,7 +19,8 @@ Source: https://karpenter.sh/docs/concepts/nodeclaims/ (conditions, labels, fina
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube import conditions, request
@@ -95,8 +96,7 @@ def instance_type(claim: Object, shapes: Mapping[str, InstanceShape]) -> str | N
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Provisioner:
+class Provisioner(Struct, frozen=True):
     """Reconciles one NodeClaim.
 
     Args:

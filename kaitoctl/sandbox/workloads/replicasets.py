@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -30,8 +31,7 @@ from kaitoctl.sandbox.workloads import pods
 _REPLICA_SET_MANAGER = "replicaset-controller"
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaSets:
+class ReplicaSets(Struct, frozen=True):
     """Reconciles one ReplicaSet: as many pods as wanted, the least useful ones go first.
 
     Args:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct, field
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kube import conditions
@@ -49,8 +50,7 @@ Resources = Mapping[str, Decimal]
 # --- the decision --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Where a pod goes.
 
     Args:
@@ -168,8 +168,7 @@ def keys_of_node(_node: Object) -> Iterable[ObjectKey]:
     return (PASS,)
 
 
-@dataclass(slots=True)
-class Scheduler:
+class Scheduler(Struct):
     """Binds waiting pods, the oldest first.
 
     Args:

@@ -10,8 +10,9 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
@@ -111,8 +112,7 @@ def ordinal_of(owner: Object, pod: Object) -> int | None:
 # --- the reconciler ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StatefulSets:
+class StatefulSets(Struct, frozen=True):
     """Reconciles one StatefulSet.
 
     Args:

@@ -30,7 +30,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kube.objects import Object, dig, uid_of
 from kaitoctl.kube.pod_state import is_sidecar
@@ -46,8 +48,7 @@ from kaitoctl.sandbox.workloads.container_life import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """What a pod shows now, and when that changes.
 
     Args:

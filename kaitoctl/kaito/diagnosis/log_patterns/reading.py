@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 # The programs, as they were read.
 VLLM, TRANSFORMERS, HUB = "vLLM 0.33.0", "transformers 5.24.0", "huggingface_hub 1.29.0.dev0"
@@ -16,8 +17,7 @@ Depth = Literal[0, 1, 2]
 """0: a cause. 1: a cause unless something better is there. 2: what a worker's end looks like from outside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What a line of a log means.
 
     Args:
