@@ -50,7 +50,7 @@ SOAK = ["tests/faults", "tests/controller/test_plans_are_true.py"]
 
 # Most tests wait for servers more than they reckon. A file stays in one process: its tests share fixtures.
 # The order of the files is ours (tests/conftest.py): a file with few tests may be a long one.
-PROCESSES = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
+PROCESSES = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 STEPS = {
     "format": ["-m", "ruff", "format", "--check", "."],
