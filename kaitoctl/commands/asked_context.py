@@ -99,18 +99,22 @@ async def missing_references(
     namespace: str,
     look_up: Callable[[Kind, ObjectKey], Awaitable[tuple[Object | None, bool]]],
     beside: Mapping[ObjectKey, Object] = MappingProxyType({}),
+    *,
+    before: Object | None = None,
 ) -> tuple[list[str], list[str]]:
-    """What a Workspace or set names and nobody has: pull secrets are a problem, the rest is a warning.
+    """What a Workspace or set names and nobody has: a new pull secret is a problem, the rest is a warning.
 
     Args:
         obj: the Workspace or set.
         namespace: of it.
         look_up: as `looked_up`, of the cluster.
         beside: ConfigMaps that will be there.
+        before: as it is in the cluster: what that names already stands in no change's way.
     """
-    problems, warnings = [], []
-    judged = workspace_of(obj) if kinds.is_set(obj) else obj
-    for path, named in references(judged):
+    problems: list[str] = []
+    warnings: list[str] = []
+    known = [] if before is None else references(_judged(before))
+    for path, named in references(_judged(obj)):
         key = ObjectKey(namespace, named.name)
         kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
         if kind is None or (kind is CONFIG_MAP and key in beside):
@@ -119,10 +123,15 @@ async def missing_references(
         if found is not None or not is_told:
             continue
         if path == "pull":
-            problems.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
+            said = warnings if (path, named) in known else problems
+            said.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
         else:
             warnings.append(f"{path}: there is no {named.kind} {named.name}; the pods wait for it")
     return problems, warnings
+
+
+def _judged(obj: Object) -> Object:
+    return workspace_of(obj) if kinds.is_set(obj) else obj
 
 
 def config_named(workspace: Object, rules: Rules) -> ObjectKey | None:

@@ -162,7 +162,8 @@ async def _judged(
         if problems:
             return seen, list(problems), []
         look_up = partial(asked_context.looked_up, client)
-        missing, waits = await asked_context.missing_references(goal, key_of(goal).namespace, look_up)
+        namespace = key_of(goal).namespace
+        missing, waits = await asked_context.missing_references(goal, namespace, look_up, before=before)
     return seen, missing, [*warnings, *waits]
 
 

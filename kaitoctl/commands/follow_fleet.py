@@ -6,12 +6,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.commands.observe_fleet import as_served, fleet_at
+from kaitoctl.commands.observe_fleet import as_served, fleet_at, gaps_and_failures
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet.view import replica_words, way_out
@@ -71,10 +70,9 @@ async def until_ready(
     async with showing(client, target, key, stream or sys.stderr, catalog, show=show) as shown:
         try:
             async with asyncio.timeout(limit_s):
-                for look in count():
-                    is_close = look % _CLOSE_EVERY == 0
-                    asking = partial(present, client, key, catalog, is_close=is_close)
-                    fleet = await patiently(client, key, asking)
+                looking = Looks(client, key, catalog)
+                while True:
+                    fleet = await patiently(client, key, looking.look)
                     words = line(fleet)
                     shown(fleet)
                     if is_done(fleet) and not fleet.refusal:
@@ -154,24 +152,53 @@ class _Lines:
             output.step(self._name + words)
 
 
-async def present(client: Client, key: ObjectKey, catalog: Catalog, *, is_close: bool = False) -> Fleet:
-    """The set as it is now.
+class Looks:
+    """Looks at a set again and again; what its pods say, which costs more, is kept for some looks.
 
     Args:
         client: the cluster.
         key: the set's.
         catalog: of presets.
-        is_close: whether to look at the pods also while replicas come up: which of them never will.
+    """
+
+    def __init__(self, client: Client, key: ObjectKey, catalog: Catalog) -> None:
+        self._client, self._key, self._catalog = client, key, catalog
+        self._number = count()
+        self._by_pods: tuple[dict[str, str], dict[str, str]] = ({}, {})
+
+    async def look(self) -> Fleet:
+        """The set as it is now: which of its replicas will never come up, its pods say.
+
+        Raises:
+            ApiError: there is none.
+        """
+        fleet = await _found(self._client, self._key, self._catalog)
+        is_close = next(self._number) % _CLOSE_EVERY == 0 or _may_serve(fleet)
+        if is_close or fleet.as_served(*self._by_pods).state == "Failed":  # nothing ends by an old look
+            self._by_pods = await gaps_and_failures(self._client, fleet)
+        return fleet.as_served(*self._by_pods)
+
+
+async def present(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
+    """The set as it is now, by its pods where its status says that it serves.
 
     Raises:
         ApiError: there is none.
     """
+    fleet = await _found(client, key, catalog)
+    return await as_served(client, fleet) if _may_serve(fleet) else fleet
+
+
+async def _found(client: Client, key: ObjectKey, catalog: Catalog) -> Fleet:
     fleet = await fleet_at(client, key, catalog=catalog)
     if fleet is None:
         hint = Command("kaitoctl status", "-n", key.namespace) + " lists what there is"
         raise ApiError(404, "NotFound", f"InferenceSet {key} not found", hint=hint)
-    is_close = is_close or fleet.state in ("Ready", "Mixed")
-    return await as_served(client, fleet) if is_close else fleet
+    return fleet
+
+
+def _may_serve(fleet: Fleet) -> bool:
+    return fleet.state in ("Ready", "Mixed")
 
 
 def say_what_carries(target: Target, fleet: Fleet) -> None:

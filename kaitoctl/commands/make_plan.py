@@ -150,7 +150,7 @@ class _Judge:
                 if is_being_deleted(before):
                     return _refusal(one, "it is being deleted: wait until it is gone, and apply again")
                 problems, warnings = self._offline(one, body, before, setting)
-            immutable = self._immutable_only(one, body, before) if problems else ()
+            immutable = self._immutable_only(one, body, before, setting) if problems else ()
             if immutable and before is not None:
                 if not await self._goes_back(kind, body, before):
                     return plan_effects.recreation(self._world, one.source, before, body, immutable)
@@ -158,7 +158,7 @@ class _Judge:
             if problems:
                 return _refusal(one, *problems, warnings=warnings)
             after = await self._tried(kind, body)
-            problems, more = await self._references(one, body)
+            problems, more = await self._references(one, body, before)
         except ApiError as error:
             return _refusal(one, *problems, _words(error, one, kind), warnings=warnings)
         if problems:
@@ -176,10 +176,13 @@ class _Judge:
                 return listed
         return await present(self._client, request.get(kind, *key))
 
-    def _immutable_only(self, one: Written, body: Object, before: Object | None) -> tuple[str, ...]:
+    @staticmethod
+    def _immutable_only(
+        one: Written, body: Object, before: Object | None, setting: Setting
+    ) -> tuple[str, ...]:
         if one.kind != "Workspace" or before is None:
             return ()
-        return planning.immutable_only(body, self._world.setting, before)
+        return planning.immutable_only(body, setting, before)
 
     async def _goes_back(self, kind: Kind, body: Object, before: Object) -> bool:
         """Whether kaitoctl's controller has refused what the Workspace is, and it becomes what runs."""
@@ -223,10 +226,13 @@ class _Judge:
             return (), ()
         return planning.problems(body, setting, before)
 
-    async def _references(self, one: Written, body: Object) -> tuple[list[str], list[str]]:
+    async def _references(
+        self, one: Written, body: Object, before: Object | None
+    ) -> tuple[list[str], list[str]]:
         if one.kind == "ConfigMap":
             return [], []
-        return await missing_references(body, one.key.namespace, self._look_up, self._config_maps)
+        beside = self._config_maps
+        return await missing_references(body, one.key.namespace, self._look_up, beside, before=before)
 
     async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
         """As `looked_up`, asked for once."""

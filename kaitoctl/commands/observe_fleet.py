@@ -44,12 +44,17 @@ async def fleet_at(client: Client, key: ObjectKey, *, catalog: Catalog = SHIPPED
 
 async def as_served(client: Client, fleet: Fleet) -> Fleet:
     """The same by what its replicas' pods and Services say."""
+    return fleet.as_served(*await gaps_and_failures(client, fleet))
+
+
+async def gaps_and_failures(client: Client, fleet: Fleet) -> tuple[dict[str, str], dict[str, str]]:
+    """What the pods and Services of replicas say, by the replica's name, as `Fleet.as_served` takes it."""
     if not fleet.live:
-        return fleet
+        return {}, {}
     labels = f"{api.LABEL_CREATED_BY_SET}={fleet.key.name}"
     async with observe_overview(client, fleet.key.namespace, once=True, labels=labels) as seen:
         rows, _ = seen.rows()
-    return fleet.as_served(gaps_in(rows), failures_in(rows))
+    return gaps_in(rows), failures_in(rows)
 
 
 async def _with_workspaces(client: Client, inference_set: Object, catalog: Catalog) -> Fleet:

@@ -301,10 +301,12 @@ def _of_addresses(seen: Snapshot) -> Serving:
     ready = sum(int(dig(item, "status", "readyReplicas") or 0) for item in seen.workloads)
     if not ready and not (is_told and seen.slices):
         return Serving(gap="pods", words="none of its pods is ready")
-    has_service = "services" in seen.unseen or main_service(seen) is not None
-    if is_told and has_service:
-        return _no_endpoints(seen)
     is_custom = dig(seen.workspace, "inference", "template") is not None
+    is_hidden = "services" in seen.unseen
+    # Who brings a pod of their own brings its Service, or none.
+    if is_told and (main_service(seen) is not None or (is_hidden and not is_custom)):
+        return _no_endpoints(seen)
+    has_service = is_hidden or main_service(seen) is not None
     return Serving((f"{ready} ready",)) if has_service or is_custom else _no_service(seen)
 
 

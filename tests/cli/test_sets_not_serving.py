@@ -12,12 +12,13 @@ from fleet_cluster import a_cluster, live, ready, said, until
 from fleet_world import inference_set as set_of
 
 from kaitoctl import fleet_controller
-from kaitoctl.commands import rollout, status, why
+from kaitoctl.commands import follow_fleet, rollout, status, why
 from kaitoctl.commands.option_values import NOT_SAID, Which
 from kaitoctl.errors import NegativeAnswer, TimedOut
 from kaitoctl.kaito.api import INFERENCE_SET as SET
+from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import POD, SERVICE, STATEFUL_SET, key_of
+from kaitoctl.kube.objects import POD, SERVICE, STATEFUL_SET, ObjectKey, key_of
 
 SHOWN: dict[str, Any] = {"watch": False, "timeout": None, "record": None, "output_format": "table"}
 
@@ -113,5 +114,32 @@ def test_a_replica_whose_pod_crashes_ends_what_follows_its_set(
             assert 'inferenceset "phis" successfully rolled out' in text
             managing.cancel()
             await asyncio.gather(managing, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def test_what_pods_have_said_is_kept_between_two_looks_at_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two replicas says that it is ready and is reached by nobody, and a third one is to come."""
+    monkeypatch.setattr("kaitoctl.commands.follow_fleet.LOOK_AGAIN_S", 0.1)
+
+    async def story() -> None:
+        async with a_cluster(tmp_path) as (client, _target):
+            managing = asyncio.ensure_future(fleet_controller.run_together(client))
+            await client.send(request.create(SET, set_of(2)))
+
+            async def both_ready() -> bool:
+                return len(await ready(client)) == 2
+
+            await until(both_ready)
+            managing.cancel()
+            await asyncio.gather(managing, return_exceptions=True)
+            await client.send(request.delete(SERVICE, "default", key_of((await live(client))[0]).name))
+            more = {"spec": {"replicas": 3}}
+            await client.send(request.merge_patch(SET, "default", "phis", more, manager="x"))
+            looks = follow_fleet.Looks(client, ObjectKey("default", "phis"), SHIPPED)
+            lines = {follow_fleet.line(await looks.look()) for _ in range(11)}
+            assert len(lines) == 1 and "1 of 3 replicas ready" in lines.pop(), lines
 
     asyncio.run(story())

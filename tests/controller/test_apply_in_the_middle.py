@@ -16,6 +16,7 @@ from virtual_time import run
 from world import World, falcon
 
 from kaitoctl.commands import apply, make_plan, prune, rollout, rollout_surge
+from kaitoctl.commands.cluster import FIELD_MANAGER
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_revisions import revisions_of
 from kaitoctl.commands.option_values import NOT_SAID
@@ -395,3 +396,30 @@ def test_a_replica_in_the_place_of_another_takes_its_part_of_the_quota() -> None
     assert change.waits == "", "the old pod goes before the new one comes"
     (change,) = planned(PlannedDirect(world), inference_set(2)).changes
     assert "quota team" in change.waits
+
+
+def test_a_pull_secret_that_has_gone_since_stands_in_no_changes_way() -> None:
+    world, gone = World(), {"source": {**ADAPTER["source"], "imagePullSecrets": ["gone"]}}  # type: ignore[dict-item]
+    before = with_type(kaito.WORKSPACE, workspace("one", adapters=[{**ADAPTER, **gone}]))
+    world.do(request.apply(kaito.WORKSPACE, before, manager=FIELD_MANAGER))
+    again = workspace("one", adapters=[{**ADAPTER, **gone, "strength": "0.7"}])
+    (change,) = planned(world, again).changes
+    assert not change.problems
+    assert "there is no pull secret gone in namespace default" in change.warnings
+    (change,) = planned(world, workspace("two", adapters=[{**ADAPTER, **gone}])).changes
+    assert change.problems == ("there is no pull secret gone in namespace default",)
+
+
+def test_what_a_new_one_would_be_refused_for_is_not_recreated() -> None:
+    world = World()
+    world.do(request.create(CONFIG_MAP, {**CONFIG, "metadata": {"name": "cm", "namespace": "default"}}))
+    world.do(request.create(kaito.WORKSPACE, workspace("one", config="cm")))
+    other = workspace("one", config="empty", preset={"name": "phi-2"})
+    empty = {**CONFIG, "metadata": {"name": "empty", "namespace": "default"}, "data": {"x": "y"}}
+    world.do(request.create(CONFIG_MAP, empty))
+    (change,) = planned(world, other).changes
+    assert change.fate == "refused"
+    assert any("inference_config.yaml" in line for line in change.problems)
+    good = workspace("one", config="cm", preset={"name": "phi-2"})
+    (change,) = planned(world, good).changes
+    assert change.fate == "recreated"

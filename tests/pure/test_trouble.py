@@ -204,6 +204,15 @@ def test_what_may_not_be_seen_is_not_missed() -> None:
     assert serving(unlisted).is_any, "the Deployment counts a ready replica"
 
 
+def test_a_pod_of_ones_own_needs_no_service_that_may_not_be_seen() -> None:
+    """Nobody makes one for it, so that no slice says nothing; of a preset's server it says all."""
+    hidden = {"pods": "forbidden", "services": "forbidden"}
+    world = serving_world().without("Pod").without("Service")
+    assert serving(world.seen(slices=(), unseen=hidden)).gap == "endpoints"
+    world["Workspace"]["inference"] = {"template": {"spec": {"containers": []}}}
+    assert serving(world.seen(slices=(), unseen=hidden)).is_any
+
+
 @pytest.mark.parametrize("unseen", [{}, {"pods": "forbidden"}, {"nodes": "forbidden", "events": "forbidden"}])
 def test_ready_pods_behind_a_service_of_which_no_endpoint_slice_is_written_serve_nobody(unseen: Any) -> None:
     seen = serving_world().seen(slices=(), unseen=unseen)
