@@ -22,6 +22,7 @@ from kaitoctl.commands.doctor_check import (
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api, installation, node_check
 from kaitoctl.kaito.diagnosis.karpenter import REGISTER_WITHIN_S
+from kaitoctl.kaito.kubectl_hints import resource_of
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.node_check.facts import LABEL_PRODUCT, READ_LABELS
 from kaitoctl.kaito.node_check.inventory import gpu_inventory
@@ -242,7 +243,7 @@ async def _machines(cluster: Examined) -> AsyncIterator[Check]:
             "and deletes none"
         )
         owners = f"{api.LABEL_WORKSPACE_NAMESPACE},{api.LABEL_WORKSPACE}"
-        hint = Command("kubectl get machines -L", owners) + " shows whose they are; "
+        hint = Command("kubectl get", resource_of(api.MACHINE.kind), "-L", owners) + " shows whose they are; "
         hint += Command("kaitoctl orphans") + " lists those whose Workspace is gone, and how to delete them"
         yield Check("nodes", "machines", "warning", message, hint)
 

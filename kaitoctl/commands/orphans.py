@@ -12,6 +12,7 @@ from kaitoctl.commands.cluster import connected, workspace_kind
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, ExitCode
 from kaitoctl.kaito import api
+from kaitoctl.kaito.kubectl_hints import resource_of
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.orphans import Orphan, orphans
 from kaitoctl.kube.objects import NODE, NODE_CLAIM, POD
@@ -32,7 +33,7 @@ def list_orphans(*, output_format: str, target: Target) -> int:
         output.write_structured({"orphans": [_plain(orphan) for orphan in found]}, output_format)
     elif output_format == "name":
         for orphan in found:
-            output.data(output.visible(f"{orphan.kind.lower()}/{orphan.name}"))
+            output.data(output.visible(f"{resource_of(orphan.kind)}/{orphan.name}"))
     elif not found:
         output.step("nothing is left of deleted Workspaces")
     else:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from kaitoctl.advice import text
 from kaitoctl.commands import consent, plan_world
 from kaitoctl.commands.asked_context import contexts_on_cluster
 from kaitoctl.commands.kaito_detection import rules_in
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_quotas import QuotaEffects
 from kaitoctl.errors import ApiError, InputError
-from kaitoctl.kaito import api, node_claims, planning
+from kaitoctl.kaito import api, node_check, node_claims, planning
 from kaitoctl.kaito.planning import Change, Effects, Trial
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -35,7 +34,13 @@ from kaitoctl.reconcile.comparison import between
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
 from kaitoctl.workspace_controller.node_pools import workspace_of_pool
-from kaitoctl.workspace_controller.stores import node_of_claim, node_of_pod, workspace_of_labels
+from kaitoctl.workspace_controller.stores import (
+    counted,
+    machine_stays,
+    node_of_claim,
+    node_of_pod,
+    workspace_of_labels,
+)
 
 if TYPE_CHECKING:
     from kaitoctl.commands.plan_world import World
@@ -309,7 +314,7 @@ def _effects(world: World, item: Forecast) -> Effects:
         outgrown=tuple(_released(world, name, item.key) for name in item.outgrown),
         perhaps=tuple(_released(world, name, item.key) for name in item.perhaps),
         strays=item.strays,
-        warnings=tuple(text(node_claims.stays_words(one)) for one in item.machines),
+        warnings=tuple(machine_stays(world.stores, one) for one in item.machines),
     )
 
 
@@ -393,8 +398,10 @@ def recreation(world: World, source: str, before: Object, after: Object, refusal
         releases=claims,
         refusals=refusals,
     )
-    machines = world.stores.machines.by(workspace_of_labels, key) if world.stores.machines else ()
-    stays = tuple(text(node_claims.stays_words(one)) for one in machines)
+    machines = world.stores.machines.by(workspace_of_labels, key) if world.stores.machines else []
+    fitting = [one for one in counted(world.stores, machines) if node_claims.fits(after, one)]
+    again = sorted(fitting, key=node_claims.node_of)[: node_check.required_nodes(after)]
+    stays = tuple(machine_stays(world.stores, one) for one in machines if one not in again)
     return replace(change, loading=planning.loading(after, world.settings), warnings=stays)
 
 

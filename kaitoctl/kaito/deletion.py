@@ -72,7 +72,8 @@ def consequences(
         if seen.is_ours and not node_claims.is_of(claim, workspace):
             continue
         if seen.is_ours and node_claims.is_machine(claim):
-            kept.append(node_claims.stays_words(claim))
+            has_node = node_claims.node_of(claim) not in seen.gone
+            kept.append(node_claims.stays_words(claim, has_node=has_node))
             continue
         title, node = _claim(claim), node_claims.node_of(claim)
         holding = [pod for pod in others.get(node, ()) if pod_state.holds_accelerator(pod)]

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from kaitoctl.advice import Command
+from kaitoctl.kaito import api
 from kaitoctl.kube.objects import Object
+
+
+def resource_of(kind: str) -> str:
+    """What kubectl calls a kind. Cluster API has `machines` too, so Karpenter's are said with their group."""
+    return f"{api.MACHINE.plural}.{api.MACHINE.group}" if kind == api.MACHINE.kind else kind.lower()
 
 
 def describe(obj: Object) -> Command:
@@ -11,7 +17,7 @@ def describe(obj: Object) -> Command:
     metadata = obj["metadata"]
     namespace = metadata.get("namespace")
     words = ("-n", str(namespace)) if namespace else ()
-    return Command("kubectl describe", str(obj["kind"]).lower(), str(metadata["name"]), *words)
+    return Command("kubectl describe", resource_of(str(obj["kind"])), str(metadata["name"]), *words)
 
 
 _FROM = {

@@ -105,17 +105,23 @@ def is_machine(claim: Object) -> bool:
     return claim.get("kind") == api.MACHINE.kind
 
 
-def stays_words(machine: Object) -> Advice:
-    """That a Machine stays where kaitoctl's controller has taken its Workspace over, and what deletes it."""
+def stays_words(machine: Object, *, has_node: bool = True) -> Advice:
+    """That a Machine stays where kaitoctl's controller has taken its Workspace over, and what deletes it.
+
+    Args:
+        machine: of an older KAITO.
+        has_node: whether the node that it names, if any, is there and is not being deleted.
+    """
     name, node = machine["metadata"]["name"], node_of(machine)
-    deleting = Command("kubectl delete machine", name)
-    words = (
-        f"Machine {name}{f' (node {node})' if node else ''} stays and goes on costing: kaitoctl's controller "
-        "deletes no Machine of an older KAITO; "
-    )
-    if not node:
-        return words + deleting + " deletes it"
-    return words + kubectl_hints.pods_on(node) + " shows who uses its node, " + deleting + " deletes both"
+    resource = kubectl_hints.resource_of(api.MACHINE.kind)
+    deleting = Command("kubectl delete", resource, name)
+    policy = "kaitoctl's controller deletes no Machine of an older KAITO; "
+    if node and has_node:
+        words = f"Machine {name} (node {node}) stays and goes on costing: {policy}"
+        return words + kubectl_hints.pods_on(node) + " shows who uses its node, " + deleting + " deletes both"
+    why = f"its node {node} is gone or going" if node else "it has no node"
+    words = f"Machine {name} is not waited for, {why}; it stays and may go on costing: {policy}"
+    return words + Command("kubectl describe", resource, name) + " shows more, " + deleting + " deletes it"
 
 
 def node_of(claim: Object) -> str:

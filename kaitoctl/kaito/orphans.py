@@ -99,12 +99,12 @@ def _claims(
         why = f"Workspace {owner} is gone"
         if owner in living:
             why = f"it was made for an earlier Workspace {owner}"
-        command = Command("kubectl delete", kind.lower(), name)
+        command = Command("kubectl delete", kubectl_hints.resource_of(kind), name)
         if is_being_deleted(claim):
             finalizers = ", ".join(map(str, claim["metadata"].get("finalizers") or ())) or "none"
             why += f"; it is being deleted since {claim['metadata']['deletionTimestamp']}, "
             why += f"finalizers: {finalizers}"
-            command = Command("kubectl describe", kind.lower(), name)
+            command = Command("kubectl describe", kubectl_hints.resource_of(kind), name)
         elif users.get(node):
             why += f"; {_names(users[node])} of others still use its node"
             command = _look(node)

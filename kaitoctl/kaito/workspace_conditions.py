@@ -216,7 +216,7 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
     details = seen.claim_note or _few(waiting) or f"waiting for {_purpose(workspace)}"
     creating = seen.claim_note or f"creating {verdict.missing} nodeClaims"
     return (
-        condition(api.NODE_CLAIM_READY, None, "CreateNodeClaimPending", creating),
+        condition(api.NODE_CLAIM_READY, None, "CreateNodeClaimPending", _few([creating, *seen.kept])),
         condition(api.RESOURCE_READY, False, "workspaceResourceStatusNotReady", f"{missing}: {details}"),
     )
 

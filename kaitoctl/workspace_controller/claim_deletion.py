@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Generator
 from datetime import datetime
 
-from kaitoctl.advice import text
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_claims
 from kaitoctl.kaito.node_claims import is_machine
@@ -42,7 +41,7 @@ from kaitoctl.workspace_controller.decisions import MANAGER
 from kaitoctl.workspace_controller.node_pools import NodePools
 from kaitoctl.workspace_controller.node_view import Look, NodeView
 from kaitoctl.workspace_controller.other_pods_on_node import CANNOT_BE_SEEN, held_by, last_look
-from kaitoctl.workspace_controller.stores import Stores, workspace_of_labels
+from kaitoctl.workspace_controller.stores import Stores, machine_stays, workspace_of_labels
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ class ClaimDeletion:
         ready = {dig(pod, "spec", "nodeName") for pod in pods if is_ready(pod) and not is_finished(pod)}
         serving = ready & set(look.verdict.selected)
         superfluous = node_claims.outgrown(workspace, claims, serving=serving, held=look.held)
-        result.kept += [text(node_claims.stays_words(one)) for one in superfluous if is_machine(one)]
+        result.kept += [machine_stays(self._stores, one) for one in superfluous if is_machine(one)]
         superfluous = [one for one in superfluous if not is_machine(one)]
         going = [claim for claim in superfluous if not self._keeps(claim, key_of(workspace), result)]
         nodes = {node for claim in going if (node := node_claims.node_of(claim))}
@@ -184,7 +183,7 @@ class ClaimDeletion:
         claims = [claim for claim in found if not is_machine(claim)]
         if self._stores.can_claim() and all(self._why_kept(claim, owner) for claim in claims):
             claims = yield from _live_claims(workspace)
-        kept = [text(node_claims.stays_words(one)) for one in machines]
+        kept = [machine_stays(self._stores, one) for one in machines]
         going: list[Object] = []
         is_unsure = False
         for claim in claims:

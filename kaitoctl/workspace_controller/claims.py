@@ -18,7 +18,13 @@ from kaitoctl.kube.workloads import refused_pods, replicas
 from kaitoctl.workspace_controller import steps
 from kaitoctl.workspace_controller.decisions import MANAGER, StageError
 from kaitoctl.workspace_controller.node_view import Look, NodeView
-from kaitoctl.workspace_controller.stores import Stores, bought_for, workspace_of_labels
+from kaitoctl.workspace_controller.stores import (
+    Stores,
+    bought_for,
+    counted,
+    machine_stays,
+    workspace_of_labels,
+)
 
 LOOK_AGAIN_S = 60.0
 """Deleted NodeClaims are gone when their machines are; the store shows it, this is for news that got lost."""
@@ -91,7 +97,9 @@ class Claims:
             result.look_again(LOOK_AGAIN_S)
         if verdict.unusable_preferred or not self._stores.can_claim():
             return
-        claims, serving = claims_of(self._stores, workspace), set(verdict.selected)
+        found, serving = claims_of(self._stores, workspace), set(verdict.selected)
+        claims = counted(self._stores, found)
+        result.kept += [machine_stays(self._stores, one) for one in found if one not in claims]
         missing = verdict.missing - len(look.held - serving) - look.undecided - _pods_to_come(workload)
         if refused := refused_pods(workload) if workload is not None else "":
             missing = min(missing, self._unplaced_pods(workspace))

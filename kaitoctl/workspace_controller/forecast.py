@@ -26,7 +26,7 @@ from kaitoctl.workspace_controller.decisions import gpus_of, mixed_nodes
 from kaitoctl.workspace_controller.forecast_world import Done, ForecastWorld
 from kaitoctl.workspace_controller.reconcile import ReconcileSteps, WorkspaceReconciler
 from kaitoctl.workspace_controller.rivals import Rivals
-from kaitoctl.workspace_controller.stores import Stores
+from kaitoctl.workspace_controller.stores import Stores, counted
 
 _MOST_REQUESTS = 500  # of one reconcile: there is none with that many
 # Settings that let custom pods have all: what only a controller's defaults refuse may be built or not, and is
@@ -52,7 +52,7 @@ class Forecast(Struct, frozen=True):
         perhaps: those of `returned` that stay when the scheduler places pods on their nodes. Some may be
             other Workspaces', whose nodes its pods leave.
         strays: nodes where the scheduler may place pods of it that do not count there.
-        machines: of an older KAITO, which it can do without, and which stay.
+        machines: of an older KAITO, which it can do without or that have no node, and which stay.
     """
 
     key: ObjectKey
@@ -172,7 +172,8 @@ def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
     look, claims = world.nodes.look(workspace), claims_of(world.stores, workspace)
     workload = world.workload(key)
     outgrown: list[Object] = []
-    machines: list[Object] = []
+    counting = counted(world.stores, claims)
+    machines = [claim for claim in claims if claim not in counting]
     perhaps: list[str] = []
     if look.verdict.enough and world.has_workload(key):
         held = frozenset() if done.restarts else look.held
@@ -182,14 +183,14 @@ def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
             held |= room
         serving = look.verdict.selected
         outgrown = node_claims.outgrown(workspace, claims, serving=serving, held=held)
-        machines = [claim for claim in outgrown if node_claims.is_machine(claim)]
+        machines += [one for one in outgrown if node_claims.is_machine(one) and one not in machines]
         outgrown = [claim for claim in outgrown if claim not in machines]
         perhaps = [key_of(claim).name for claim in outgrown if node_claims.node_of(claim) in room]
     nodes = {node for claim in outgrown if (node := node_claims.node_of(claim))}
     kept = world.nodes.wanted_by_others(workspace, nodes) if nodes else set()
     kept |= {node for node in nodes - kept if world.nodes.guests(node, key)}
     given_back = [key_of(claim).name for claim in outgrown if node_claims.node_of(claim) not in kept]
-    coming = sum(not node_claims.node_of(claim) for claim in claims) + world.coming_of_pool(key)
+    coming = sum(not node_claims.node_of(claim) for claim in counting) + world.coming_of_pool(key)
     short = look.verdict.missing - coming
     is_placing = not refusal and (done.restarts or len(look.held) < look.verdict.required)
     strays = []
@@ -295,7 +296,8 @@ def _most(world: ForecastWorld, workspace: Object, asked: int) -> int:
     required, key = node_check.required_nodes(workspace), key_of(workspace)
     if world.has_pools:
         return asked + max(0, required - world.replicas_of_pools(key))
-    claims = [claim for claim in claims_of(world.stores, workspace) if not is_being_deleted(claim)]
+    claims = counted(world.stores, claims_of(world.stores, workspace))
+    claims = [claim for claim in claims if not is_being_deleted(claim)]
     return asked + 2 * required - sum(node_claims.fits(workspace, claim) for claim in claims)
 
 

@@ -31,6 +31,7 @@ from kaitoctl.workspace_controller.judged_nodes import Answer, JudgedNodes
 from kaitoctl.workspace_controller.stores import (
     Stores,
     bought_for,
+    counted,
     node_index,
     node_of_claim,
     node_of_pod,
@@ -348,7 +349,7 @@ class NodeView:
 
     def _count_bought(self, key: ObjectKey, uid: str, usable: Collection[str]) -> tuple[int, int]:
         """How many nodes that were bought for it are not fit for use yet, and how many others took."""
-        claims = bought_for(self._stores, key, uid)
+        claims = counted(self._stores, bought_for(self._stores, key, uid))
         nodes = [node_claims.node_of(one) for one in claims if not is_being_deleted(one)]
         lost = sum(bool(node) and bool(self.guests(node, key)) for node in nodes if node not in usable)
         return sum(node not in usable for node in nodes) - lost, lost

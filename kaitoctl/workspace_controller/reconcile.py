@@ -49,7 +49,7 @@ from kaitoctl.workspace_controller.decisions import (
 )
 from kaitoctl.workspace_controller.node_pools import NodePools
 from kaitoctl.workspace_controller.node_view import Look, NodeView
-from kaitoctl.workspace_controller.stores import Stores
+from kaitoctl.workspace_controller.stores import Stores, counted
 from kaitoctl.workspace_controller.take_over import Turns
 from kaitoctl.workspace_controller.workspace_settings import Choices
 
@@ -282,7 +282,7 @@ class WorkspaceReconciler:
     ) -> Observed:
         return Observed(
             verdict=look.verdict,
-            claims=tuple(claims_of(self._stores, workspace)),
+            claims=tuple(counted(self._stores, claims_of(self._stores, workspace))),
             can_claim=self._stores.can_claim(),
             provisioner=self._settings.provisioner,
             workload=workload,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct, field
 
+from kaitoctl.advice import text
 from kaitoctl.kaito import api, node_check, node_claims, revisions
 from kaitoctl.kaito.workspace_status import trim
 from kaitoctl.kube import pod_state
@@ -17,6 +18,7 @@ from kaitoctl.kube.objects import (
     Object,
     ObjectKey,
     dig,
+    is_being_deleted,
     labels_of,
     without_managed_fields,
 )
@@ -33,8 +35,8 @@ class Stores(Struct, frozen=True):
         revisions: those labelled with a Workspace's name, as `revisions.kept`.
         can_claim: whether the cluster serves the API by which nodes are asked for.
         pools: KAITO's and our NodePools, where Karpenter is asked with them.
-        machines: by which KAITO asked for nodes up to v0.4.1, where the cluster has them. They are counted
-            and never written.
+        machines: by which KAITO asked for nodes up to v0.4.1, where the cluster has them. They are never
+            written, and counted while their nodes are there.
     """
 
     workspaces: Store
@@ -88,6 +90,24 @@ def bought_for(stores: Stores, key: ObjectKey, uid: str) -> list[Object]:
         return machines
     own = stores.claims.by(node_claims.made_for, uid)
     return [*own, *stores.claims.by(node_claims.made_for, key), *machines]
+
+
+def counted(stores: Stores, claims: Iterable[Object]) -> list[Object]:
+    """The claims without the Machines that have no node, or one that is going.
+
+    Nobody need act on Machines once KAITO is replaced: waiting for such a one may be waiting for ever.
+    """
+    return [one for one in claims if not node_claims.is_machine(one) or _has_node(stores, one)]
+
+
+def machine_stays(stores: Stores, machine: Object) -> str:
+    """That a Machine stays, and what shows and deletes it, in words."""
+    return text(node_claims.stays_words(machine, has_node=_has_node(stores, machine)))
+
+
+def _has_node(stores: Stores, claim: Object) -> bool:
+    node = stores.nodes.get(ObjectKey("", node_claims.node_of(claim)))
+    return node is not None and not is_being_deleted(node)
 
 
 def claims_on(stores: Stores, node: str) -> list[Object]:

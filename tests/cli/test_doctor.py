@@ -241,6 +241,8 @@ def test_what_is_missing_is_said(
     wrong = any(check["result"] in ("error", "unknown") and not check["excused"] for check in checks.values())
     assert done.returncode == (1 if wrong else 0), done.stderr
     assert all(check["hint"] for check in checks.values() if check["result"] in ("error", "warning"))
+    if name == "machines":  # Cluster API has some, too
+        assert "kubectl get machines.karpenter.sh" in checks[name]["hint"]
 
 
 WORKSPACE = {"metadata": {"name": "ws1", "namespace": "default", "generation": 1}}

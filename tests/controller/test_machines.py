@@ -1,6 +1,7 @@
 """Machines, by which KAITO asked for nodes up to v0.4.1, after kaitoctl's controller has taken over.
 
-They are counted, so no node is bought beside one, and never deleted; whoever can delete them is told.
+They count while their nodes are there: no node is bought beside one, and nobody waits for what never comes.
+They are never deleted; whoever can delete them is told.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,10 @@ from kaitoctl.sandbox.server import ApiServer
 from kaitoctl.workspace_controller import transform_of
 
 STAMP = "2026-01-01T00:00:00Z"
-DELETES_IT = "kubectl delete machine wsm"
+DELETES_IT = "kubectl delete machines.karpenter.sh wsm"
 
 
-def machine(node: str = "") -> Object:
+def machine(node: str = "", name: str = "wsm") -> Object:
     """As KAITO v0.3.2 `pkg/machine/machine.go` makes one."""
     labels = {
         "karpenter.sh/provisioner-name": "default",
@@ -53,9 +55,9 @@ def machine(node: str = "") -> Object:
     return {
         "apiVersion": kaito.MACHINE.api_version,
         "kind": kaito.MACHINE.kind,
-        "metadata": {"name": "wsm", "labels": labels},
+        "metadata": {"name": name, "labels": labels},
         "spec": {
-            "machineTemplateRef": {"name": "wsm"},
+            "machineTemplateRef": {"name": name},
             "requirements": [{"key": key, "operator": "In", "values": [one]} for key, one in values.items()],
             "resources": {"requests": {"storage": "120Gi"}},
             "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
@@ -102,9 +104,10 @@ def asked_for(world: World, names: set[str]) -> set[str]:
 
 
 def test_no_node_is_bought_beside_a_machine() -> None:
-    """Whose node has not joined yet; once it has, the model runs there."""
+    """Not even while its node is not fit for use; once it is, the model runs there."""
     world = OldWorld()
-    world.made(joined=False)
+    world.made(joined=True)
+    world.set_status(NODE, "vm-m", node_status("0"))
     world.apply(kaito.WORKSPACE, falcon())
     world.settle()
     assert not world.list(NODE_CLAIM)
@@ -120,6 +123,99 @@ def test_a_second_node_is_bought_as_ever() -> None:
     world.apply(kaito.WORKSPACE, falcon(count=2))
     world.settle()
     assert len(world.list(NODE_CLAIM)) == 1
+
+
+def _going(world: OldWorld) -> Object:
+    """A Machine whose node is being deleted, and is held by a finalizer that nobody takes away."""
+    node = gpu_node("vm-going", machine()["metadata"]["labels"])
+    node["metadata"]["finalizers"] = ["karpenter.sh/termination"]
+    world.apply(NODE, node)
+    world.set_status(NODE, "vm-going", node_status("0"))
+    world.do(request.delete(NODE, "", "vm-going"))
+    return machine("vm-going", "dead")
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda _: machine("", "dead"), "it has no node"),
+        (lambda _: machine("vm-gone", "dead"), "its node vm-gone is gone"),
+        (_going, "its node vm-going is gone"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_machine_without_node_is_not_waited_for(
+    made: Callable[[OldWorld], Object], said: str, count: int
+) -> None:
+    """Where the Workspace has two nodes, one is there. What is announced is what is bought."""
+    world = OldWorld()
+    world.apply(kaito.MACHINE, made(world))
+    if count == 2:
+        world.made(joined=True)
+    (change,) = plan_of(world, [falcon(count=count)]).changes
+    assert (change.nodes_asked, change.nodes_most, change.waits) == (1, 1, "")
+    world.apply(kaito.WORKSPACE, falcon(count=count))
+    world.reconcile("falcon")
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    words = conditions.current(found, kaito.NODE_CLAIM_READY)["message"]
+    assert f"Machine dead is not waited for, {said}" in words
+    assert "kubectl describe machines.karpenter.sh dead" in words
+    assert "kubectl delete machines.karpenter.sh dead" in words
+    assert "wsm" not in words
+    world.settle()
+    assert is_ready(world)
+    assert len(world.list(NODE_CLAIM)) == 1
+    (after,) = plan_of(world, [falcon(count=count)]).changes
+    assert after.nodes_asked == 0
+    assert not asked_for(world, {"machines"})
+
+
+def test_when_the_node_of_a_machine_goes_another_is_bought() -> None:
+    world = OldWorld()
+    world.made(joined=True)
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    assert is_ready(world) and not world.list(NODE_CLAIM)
+    world.do(request.delete(NODE, "", "vm-m"))
+    world.settle()
+    assert is_ready(world)
+    assert len(world.list(NODE_CLAIM)) == 1
+
+
+@pytest.mark.parametrize(
+    ("again", "is_told"),
+    [
+        ({}, False),
+        ({"instanceType": "Standard_NC24s_v3"}, True),
+        ({"labelSelector": {"matchLabels": {"apps": "other"}}}, True),
+    ],
+)
+def test_a_recreation_says_that_a_machine_stays_only_where_its_node_is_not_used_again(
+    again: Mapping[str, Any], is_told: bool
+) -> None:
+    world = OldWorld()
+    world.made(joined=True)
+    world.apply(kaito.WORKSPACE, falcon())
+    world.settle()
+    changed = falcon(**again)
+    changed["inference"]["preset"]["name"] = "falcon-7b-instruct"
+    (change,) = plan_of(world, [changed]).changes
+    assert change.fate == "recreated"
+    assert [DELETES_IT in line for line in change.warnings] == [True] * is_told
+
+
+def test_a_recreation_with_fewer_nodes_says_that_the_others_stay() -> None:
+    world = OldWorld()
+    world.made(joined=True)
+    world.apply(kaito.MACHINE, machine("vm-n", "wsn"))
+    world.apply(NODE, gpu_node("vm-n", machine()["metadata"]["labels"]))
+    world.set_status(NODE, "vm-n", node_status("2"))
+    world.apply(kaito.WORKSPACE, falcon(count=2))
+    world.settle()
+    (change,) = plan_of(world, [falcon(count=1)]).changes
+    assert change.fate == "recreated"
+    assert ["Machine wsn" in line for line in change.warnings] == [True]
 
 
 def test_the_machine_of_a_workspace_that_goes_stays_and_that_is_said() -> None:
@@ -167,6 +263,8 @@ def test_a_deletion_says_that_a_machine_stays_and_does_not_wait_for_it() -> None
     kaitos = {**ours, "metadata": {**ours["metadata"], "managedFields": []}}
     found = consequences(Snapshot(kaitos, claims=(machine("vm-m"),), pods=(own,)), [own])
     assert found.returned == ("Machine wsm, node vm-m",)
+    left = Snapshot(ours, claims=(machine("vm-m"),), gone=frozenset({"vm-m"}))
+    assert ["its node vm-m is gone" in text(line) for line in consequences(left, []).kept] == [True]
     assert found.waits_for == {"wsm"}
 
 
@@ -221,7 +319,9 @@ def test_machines_are_watched_where_the_cluster_has_them(has_machines: bool) -> 
             put(server.api, request.apply(CRD, crd, manager="test", force=True))
         if has_machines:
             put(server.api, request.apply(CRD, crd_of(kaito.MACHINE), manager="test", force=True))
-            put(server.api, request.apply(kaito.MACHINE, machine(), manager="test"))
+            put(server.api, request.apply(kaito.MACHINE, machine("vm-m"), manager="test"))
+            node = gpu_node("vm-m", machine()["metadata"]["labels"])
+            put(server.api, request.apply(NODE, node, manager="test"))
         put(server.api, request.apply(kaito.WORKSPACE, falcon(), manager="test"))
         (folder / "config").write_text(json.dumps(server.kubeconfig()))
         asked: list[str] = []

@@ -7,6 +7,7 @@ from typing import Any
 from builders import workspace
 
 from kaitoctl.advice import text
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.orphans import Orphan, orphans
 
 LABELS = {"kaito.sh/workspace": "gone", "kaito.sh/workspacenamespace": "ai"}
@@ -77,6 +78,15 @@ def test_a_claim_that_does_not_go_names_its_finalizers() -> None:
     found = one(*orphans([], [stuck], [], [], []))
     assert "finalizers: karpenter.sh/termination" in found.why
     assert text(found.command) == "kubectl describe nodeclaim ws1"
+
+
+def test_machines_are_said_with_their_group_since_cluster_api_has_some_too() -> None:
+    found = one(*orphans([], [{**claim(), "kind": "Machine"}], [], [node("n1")], []))
+    assert text(found.command) == "kubectl delete machines.karpenter.sh ws1"
+    stuck = claim(deletionTimestamp="2026-11-28T00:00:00Z")
+    found = one(*orphans([], [{**stuck, "kind": "Machine"}], [], [], []))
+    assert text(found.command) == "kubectl describe machines.karpenter.sh ws1"
+    assert text(kubectl_hints.describe({**stuck, "kind": "Machine"})) == text(found.command)
 
 
 def test_a_pool_keeps_nodes_for_a_workspace_that_is_gone() -> None:
