@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from kaitoctl.commands.observation import MOST_NODES
-from kaitoctl.errors import ApiError
 from kaitoctl.kaito.diagnosis.of_places import (
     CSI_NODE,
     PERSISTENT_VOLUME,
     STORAGE_CLASS,
     VOLUME_ATTACHMENT,
-    nodes_named,
+    labels_compared,
 )
 from kaitoctl.kaito.snapshot import Snapshot
-from kaitoctl.kube import request
+from kaitoctl.kube import partial_decoding, request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.conditions import find
 from kaitoctl.kube.objects import NODE, Kind, Object, dig, with_type
@@ -27,7 +25,7 @@ Answer = Callable[[str, Any], Awaitable[Any]]
 async def observe_volumes(
     client: Client, seen: Snapshot, pods: Sequence[Object], claims: Iterable[Object], answer: Answer
 ) -> dict[str, Any]:
-    """The volumes or classes of the claims, and the nodes with GPUs, as fields of a snapshot.
+    """The volumes or classes of the claims, and all nodes, as fields of a snapshot.
 
     Args:
         client: the cluster.
@@ -51,25 +49,20 @@ async def observe_volumes(
     asking += [(STORAGE_CLASS, name) for name in sorted(classes)]
     stored = [one for one in await asyncio.gather(*(got(*one) for one in asking)) if one]
 
-    judged = seen.verdict.nodes if seen.verdict is not None else ()
-    names = [node.name for node in judged if node.exists and node.gpus.capacity][:MOST_NODES]
-    volumes = [one for one in stored if one["kind"] == PERSISTENT_VOLUME.kind]
-    others = sorted({name for volume in volumes for name in nodes_named(volume)} - set(names))[:MOST_NODES]
-    gone = set(seen.gone)
-
-    async def node(name: str) -> Object | None:
-        try:
-            return with_type(NODE, await client.send(request.get(NODE, "", name)))
-        except ApiError as error:
-            if error.status == 404:
-                gone.add(name)
-            return None
-
-    nodes = [one for one in await asyncio.gather(*map(node, [*names, *others])) if one]
+    found: dict[str, Any] = {}
+    if keys := labels_compared(stored):
+        # All of them, once: a node is known by its labels, and one that is not listed is not there.
+        decode = partial_decoding.node_list(sorted(keys))
+        nodes = await answer(NODE.plural, client.list(NODE, decode=decode))
+        found["all_nodes"] = tuple(nodes.items) if nodes else None
     words = " ".join(str((find(pod, "PodScheduled") or {}).get("message")) for pod in pods)
-    if "max volume count" in words:
-        limits = await asyncio.gather(*(got(CSI_NODE, name) for name in names))
-        listed = await answer(VOLUME_ATTACHMENT.plural, client.list(VOLUME_ATTACHMENT))
-        stored += [one for one in limits if one]
-        stored += [with_type(VOLUME_ATTACHMENT, one) for one in (listed.items if listed else ())]
-    return {"storage": (*stored, *nodes), "gone": frozenset(gone)}
+    judged = seen.verdict.nodes if seen.verdict is not None else ()
+    names = {node.name for node in judged if node.exists and node.gpus.capacity}
+    if "max volume count" in words and names:
+        lists = await asyncio.gather(
+            answer(CSI_NODE.plural, client.list(CSI_NODE, keep=lambda one: one["metadata"]["name"] in names)),
+            answer(VOLUME_ATTACHMENT.plural, client.list(VOLUME_ATTACHMENT)),
+        )
+        for kind, listed in zip((CSI_NODE, VOLUME_ATTACHMENT), lists, strict=True):
+            stored += [with_type(kind, one) for one in (listed.items if listed else ())]
+    return {**found, "storage": tuple(stored)}

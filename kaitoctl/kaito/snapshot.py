@@ -80,8 +80,9 @@ class Snapshot(Struct, frozen=True):
         budgets: the PodDisruptionBudgets of its namespace, when it is being deleted.
         webhooks: names of the webhook configurations that judge Workspaces, when it is being deleted.
         space: its Namespace, when it is being deleted.
-        storage: where volumes of pods can be that wait for a node: PersistentVolumes, StorageClasses and the
-            Nodes with GPUs; CSINodes and VolumeAttachments where nodes have no room for more volumes.
+        storage: where volumes of pods can be that wait for a node: PersistentVolumes and StorageClasses;
+            CSINodes and VolumeAttachments where nodes have no room for more volumes.
+        all_nodes: of the cluster, with the labels that these ask for; None when nobody asked, or may not.
         unseen: what could not be looked at, and why.
         catalog: of presets and instance types.
     """
@@ -113,6 +114,7 @@ class Snapshot(Struct, frozen=True):
     webhooks: tuple[str, ...] = ()
     space: Object | None = None
     storage: tuple[Object, ...] = ()
+    all_nodes: tuple[Object, ...] | None = None
     unseen: Mapping[str, str] = field(default_factory=dict)
     catalog: Catalog = SHIPPED
 

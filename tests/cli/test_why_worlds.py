@@ -483,6 +483,36 @@ def test_where_a_volume_is_and_where_the_nodes_are_is_looked_up(why: Callable[..
     assert hidden["cause"]["message"] == CONFLICT
 
 
+@pytest.mark.parametrize("volume", ["zonal", "local"])
+def test_of_nodes_that_may_not_be_listed_nothing_is_said(why: Callable[..., Any], volume: str) -> None:
+    found = why(*waits_for_volume(CONFLICT, volume), forbidden=("/nodes",))
+    assert found["cause"]["code"] == "volume-not-here" and "nodes" in found["unseen"]
+    assert found["cause"]["message"].endswith(" alone"), (
+        "neither that nodes are elsewhere nor that one is gone"
+    )
+
+
+def test_a_node_is_known_by_its_hostname_and_not_by_its_name(why: Callable[..., Any]) -> None:
+    found = waits_for_volume(CONFLICT, "local")
+    home = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "nvme-1.internal", "labels": {"kubernetes.io/hostname": "nvme-1"}},
+    }
+    assert why(*found, home)["cause"]["code"] == "volume-not-here"
+
+
+def test_a_node_that_can_have_a_volume_is_found_among_many(why: Callable[..., Any]) -> None:
+    """However many there are, and whatever the Workspace selects."""
+    found = waits_for_volume(CONFLICT, "zonal")
+    node = next(one for one in found if one["kind"] == "Node")
+    for number in range(40):
+        labels = {**node["metadata"]["labels"], "kubernetes.io/hostname": f"gpu-{number:02}"}
+        labels |= {"topology.kubernetes.io/zone": "west-1"} if number == 39 else {}
+        found.append({**node, "metadata": {"name": f"gpu-{number:02}", "labels": labels}})
+    assert "of the nodes with GPUs, gpu-39 is there" in why(*found)["cause"]["message"]
+
+
 def test_how_many_disks_a_node_has_is_looked_up(why: Callable[..., Any]) -> None:
     driver = {"name": "disk.csi.azure.com", "allocatable": {"count": 4}}
     limit: Object = {

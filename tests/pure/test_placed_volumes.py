@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
 from builders import node
-from msgspec.structs import replace
 from trouble import World
 
 from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.node_check import verdict
 from kaitoctl.kube.objects import Object
 
 ZONE = "topology.kubernetes.io/zone"
@@ -28,11 +27,19 @@ def gpu_node(name: str, zone: str = "", **labels: str) -> Object:
     return made
 
 
-def volume(key: str, *values: str, claim: str = "weights", namespace: str = "default") -> Object:
+def cpu_node(name: str, zone: str = "", **labels: str) -> Object:
+    made = gpu_node(name, zone, **labels)
+    made["status"]["capacity"] = {"cpu": "8", "nvidia.com/gpu": "0"}
+    return made
+
+
+def volume(
+    key: str, *values: str, claim: str = "weights", namespace: str = "default", name: str = "pv-7"
+) -> Object:
     term = {"matchExpressions": [{"key": key, "operator": "In", "values": list(values)}]}
     return {
         "kind": "PersistentVolume",
-        "metadata": {"name": "pv-7"},
+        "metadata": {"name": name},
         "spec": {
             "claimRef": {"namespace": namespace, "name": claim},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
@@ -40,19 +47,20 @@ def volume(key: str, *values: str, claim: str = "weights", namespace: str = "def
     }
 
 
-def waits(words: str, nodes: list[Object], *stored: Object, judged: bool = True, **more: Any) -> Cause:
+def waits(words: str, nodes: list[Object] | None, *stored: Object, **more: Any) -> Cause:
+    """What is said of a pod with three claims; `nodes` are all of the cluster, None where nobody may list."""
     world = World("scheduling-gated")
     pod = world["Pod"]
     del pod["spec"]["schedulingGates"]
-    pod["spec"]["volumes"] = [{"name": "w", "persistentVolumeClaim": {"claimName": "weights"}}]
+    pod["spec"]["volumes"] = [
+        {"name": name, "persistentVolumeClaim": {"claimName": name}}
+        for name in ("weights", "adapters", "cache")
+    ]
     pod["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
     ]
-    if judged:
-        workspace = world["Workspace"]
-        found = verdict(workspace, nodes, [])
-        more["verdict"] = replace(found, nodes=tuple(replace(one, findings=()) for one in found.nodes))
-    return world.cause(storage=(*stored, *nodes), **more)
+    all_nodes = None if nodes is None else tuple(nodes)
+    return world.cause(storage=stored, all_nodes=all_nodes, **more)
 
 
 ELSEWHERE = [gpu_node("gpu-a", "west-2"), gpu_node("gpu-b", "west-3")]
@@ -89,11 +97,27 @@ def test_one_zone_of_several_will_do_and_one_node_is_one() -> None:
     assert "in zone west-1 or west-9 alone, and the node with GPUs is in west-2" in cause.message
 
 
-def test_nodes_that_nobody_could_look_at_are_not_said_to_be_elsewhere() -> None:
-    cause = waits(CONFLICT, [], volume(ZONE, "west-1"), judged=False)
-    assert cause.message == "volume pv-7 of claim weights can be attached in zone west-1 alone"
-    none = waits(CONFLICT, [], volume(ZONE, "west-1"))
-    assert none.message.endswith("in zone west-1 alone, and no node with GPUs is there")
+@pytest.mark.parametrize("key", [ZONE, "kubernetes.io/hostname", "topology.topolvm.io/node"])
+def test_of_nodes_that_nobody_may_list_nothing_is_said(key: str) -> None:
+    cause = waits(CONFLICT, None, volume(key, "west-1"), gone=frozenset({"west-1"}))
+    assert cause.code == "volume-not-here"
+    assert cause.message in (
+        f"volume pv-7 of claim weights can be attached {where} west-1 alone"
+        for where in ("in zone", "on node")
+    )
+    assert cause.hint == "nodes could not be listed: compare that with the labels of those with GPUs"
+    both = waits(CONFLICT, None, volume(key, "west-1"), volume(ZONE, "x", claim="adapters", name="pv-8"))
+    assert both.message.endswith(
+        "west-1 alone, and volume pv-8 of claim adapters can be attached in zone x alone"
+    )
+    assert waits(UNBOUND, None, storage_class("west-1"), unbound=(CLAIM,)).message == UNBOUND
+
+
+def test_where_no_node_has_gpus_that_is_said() -> None:
+    for nodes in ([], [cpu_node("cpu-1", "west-1")]):
+        none = waits(CONFLICT, nodes, volume(ZONE, "west-1"))
+        assert none.message.endswith("in zone west-1 alone, and no node with GPUs is there")
+        assert waits(UNBOUND, nodes, storage_class("west-1"), unbound=(CLAIM,)).message == UNBOUND
 
 
 def test_a_node_in_the_zone_that_is_full_is_named() -> None:
@@ -102,23 +126,117 @@ def test_a_node_in_the_zone_that_is_full_is_named() -> None:
     assert text(cause.command) == "kaitoctl check-nodes falcon -n default"
 
 
-@pytest.mark.parametrize("key", ["kubernetes.io/hostname", "topology.topolvm.io/node", "openebs.io/nodename"])
+DISKS = ["kubernetes.io/hostname", "topology.topolvm.io/node", "openebs.io/nodename"]
+
+
+@pytest.mark.parametrize("key", DISKS)
 @pytest.mark.parametrize("words", [CONFLICT, "PersistentVolume(s) bound to non-existent Node(s)"])
 def test_a_disk_of_a_node_that_is_gone_is_lost(key: str, words: str) -> None:
-    cause = waits(words, ELSEWHERE, volume(key, "nvme-1"), gone=frozenset({"nvme-1"}))
+    cause = waits(words, ELSEWHERE, volume(key, "nvme-1"))
     assert cause.code == "volume-lost"
     assert cause.message == (
         "volume pv-7 of claim weights is on the disk of node nvme-1, which does not exist any more"
     )
     assert cause.hint.startswith("bring the node back")  # type: ignore[union-attr]
-    assert ("cluster", "there is no Node nvme-1") in cause.evidence
+    assert ("cluster", f"no Node has {key}=nvme-1") in cause.evidence
 
 
-def test_a_disk_of_a_node_that_is_there_keeps_its_pod_there() -> None:
-    cause = waits(CONFLICT, ELSEWHERE, volume("kubernetes.io/hostname", "nvme-1"))
+@pytest.mark.parametrize("key", DISKS)
+@pytest.mark.parametrize(
+    "home",
+    [
+        cpu_node("nvme-1"),
+        cpu_node("nvme-1.internal", **{"kubernetes.io/hostname": "nvme-1"}),
+        cpu_node("nvme-1", **{"kubernetes.io/hostname": "ip-10-0-0-1"}),
+    ],
+    ids=["same", "hostname-is-shorter", "hostname-differs"],
+)
+def test_a_disk_of_a_node_that_is_there_is_not_lost_whatever_the_node_is_called(
+    key: str, home: Object
+) -> None:
+    cause = waits(CONFLICT, [*ELSEWHERE, home], volume(key, "nvme-1"), gone=frozenset({"nvme-1"}))
     assert cause.code == "volume-not-here"
     assert "on node nvme-1 alone, and the nodes with GPUs are in west-2, west-3" in cause.message
     assert cause.hint == "copy what is on it to another volume"
+
+
+def test_a_node_by_the_label_of_a_driver_alone_is_found() -> None:
+    home = cpu_node("ip-10-0-0-1", **{"topology.topolvm.io/node": "nvme-1"})
+    assert waits(CONFLICT, [home], volume("topology.topolvm.io/node", "nvme-1")).code == "volume-not-here"
+
+
+def test_a_volume_that_has_another_place_is_not_lost_with_a_node() -> None:
+    stored = volume("kubernetes.io/hostname", "nvme-1")
+    zone = {"matchExpressions": [{"key": ZONE, "operator": "In", "values": ["west-1"]}]}
+    stored["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].append(zone)
+    assert waits(CONFLICT, ELSEWHERE, stored).code == "volume-not-here"
+
+
+# --- several volumes -------------------------------------------------------------------------------------
+
+NEAR = volume(ZONE, "west-2")
+FAR = volume(ZONE, "west-9", claim="adapters", name="pv-8")
+LOST = volume("kubernetes.io/hostname", "nvme-1", claim="cache", name="pv-9")
+
+
+@pytest.mark.parametrize("stored", list(permutations([NEAR, FAR])))
+def test_of_several_volumes_the_one_that_no_node_can_have_is_named(stored: list[Object]) -> None:
+    cause = waits(CONFLICT, ELSEWHERE, *stored)
+    assert cause.message.startswith("volume pv-8 of claim adapters can be attached in zone west-9 alone, and")
+
+
+@pytest.mark.parametrize("stored", list(permutations([NEAR, FAR, LOST])))
+def test_of_several_volumes_the_one_that_is_lost_comes_first(stored: list[Object]) -> None:
+    cause = waits(CONFLICT, ELSEWHERE, *stored)
+    assert (cause.code, "volume pv-9 of claim cache" in cause.message) == ("volume-lost", True)
+
+
+def test_volumes_that_exclude_each_other_are_named_together() -> None:
+    third = volume(ZONE, "west-2", "west-3", claim="cache", name="pv-9")
+    other = volume("topology.gke.io/zone", "c", claim="adapters", name="pv-8")
+    nodes = [ELSEWHERE[0], gpu_node("gpu-b", "west-3", **{"topology.gke.io/zone": "c"})]
+    for stored in permutations([NEAR, other, third]):
+        cause = waits(CONFLICT, nodes, *stored)
+        assert "volume pv-7 of claim weights can be attached in zone west-2 alone" in cause.message
+        assert "volume pv-8 of claim adapters can be attached in zone c alone" in cause.message
+        assert "pv-9" not in cause.message
+        assert cause.message.endswith(": no node with GPUs can have both")
+        assert cause.hint.startswith("copy what is on one of them")  # type: ignore[union-attr]
+
+
+def test_volumes_of_which_only_all_exclude_each_other_are_named_together() -> None:
+    nodes = [gpu_node(f"gpu-{zone}", zone) for zone in "abc"]
+    stored = [
+        volume(ZONE, *zones, claim=claim, name=f"pv-{claim}")
+        for zones, claim in (("ab", "weights"), ("bc", "adapters"), ("ac", "cache"))
+    ]
+    cause = waits(CONFLICT, nodes, *stored)
+    assert cause.message.endswith(": no node with GPUs can have all of them")
+    assert all(f"volume pv-{claim} " in cause.message for claim in ("weights", "adapters", "cache"))
+
+
+def test_a_class_that_makes_volumes_where_another_volume_is_not_is_named_with_it() -> None:
+    other = volume(ZONE, "west-3", claim="adapters", name="pv-8")
+    cause = waits(CONFLICT, ELSEWHERE, other, storage_class("west-2"), unbound=(CLAIM,))
+    assert "StorageClass zonal of claim weights makes volumes in zone west-2 alone" in cause.message
+    assert cause.hint.startswith("create the claim that holds nothing yet")  # type: ignore[union-attr]
+
+
+def test_nodes_that_can_have_all_volumes_are_named_last() -> None:
+    wide = volume(ZONE, "west-2", "west-3", claim="adapters", name="pv-8")
+    for stored in permutations([NEAR, wide]):
+        cause = waits(CONFLICT, ELSEWHERE, *stored)
+        assert cause.message == (
+            "volume pv-7 of claim weights can be attached in zone west-2 alone; of the nodes with GPUs, "
+            "gpu-a is there, and cannot take the pod now"
+        )
+
+
+@pytest.mark.parametrize("offered", ["nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-1g.5gb"])
+def test_gpus_count_by_whatever_name_a_node_offers_them(offered: str) -> None:
+    made = gpu_node("gpu-c", "west-1")
+    made["status"]["capacity"] = {offered: "1"}
+    assert "gpu-c is there" in waits(CONFLICT, [*ELSEWHERE, made], volume(ZONE, "west-1")).message
 
 
 @pytest.mark.parametrize("other", [{"claim": "of-another-pod"}, {"namespace": "elsewhere"}])
@@ -148,6 +266,10 @@ def test_a_class_that_makes_volumes_elsewhere_alone_is_named() -> None:
     )
     assert "allowedTopologies" in cause.hint
     assert text(cause.command) == "kubectl get storageclass zonal -o yaml"
+    lost = {**CLAIM, "spec": {**CLAIM["spec"], "volumeName": "pv-7"}, "status": {"phase": "Lost"}}
+    assert waits(UNBOUND, ELSEWHERE, storage_class("west-1"), unbound=(lost,)).message == UNBOUND
+    of_another = {**CLAIM, "metadata": {"name": "of-another-pod", "namespace": "default"}}
+    assert waits(UNBOUND, ELSEWHERE, storage_class("west-1"), unbound=(of_another,)).message == UNBOUND
     for harmless in (storage_class(), storage_class("west-2"), storage_class("west-1", name="other")):
         assert waits(UNBOUND, ELSEWHERE, harmless, unbound=(CLAIM,)).message == UNBOUND
 

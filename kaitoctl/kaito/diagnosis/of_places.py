@@ -10,21 +10,23 @@ nodevolumelimits/csi.go (CSINode spec.drivers[].allocatable.count); component-he
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 
 from msgspec import Struct
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito.diagnosis.case import Case
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import NODE, Kind, Object, dig, labels_of, matches_node_term
+from kaitoctl.kube.objects import Kind, Object, dig, labels_of, matches_node_term
 
 PERSISTENT_VOLUME = Kind("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 STORAGE_CLASS = Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
 CSI_NODE = Kind("storage.k8s.io", "v1", "CSINode", "csinodes", namespaced=False)
 VOLUME_ATTACHMENT = Kind("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", namespaced=False)
 
-_ZONE = "topology.kubernetes.io/zone"
+_HOSTNAME = "kubernetes.io/hostname"
+_ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
 # Labels of zones: Kubernetes' own, and those of the CSI drivers of Azure, AWS and Google, which end alike.
 _OF_ZONES = re.compile(r"/zone(?:-id)?$")
 # ... and of a single node: its own name, and those of drivers of disks in it (hostpath, TopoLVM, OpenEBS).
@@ -50,13 +52,40 @@ class Place(Struct, frozen=True):
     code: str = "volume-not-here"
 
 
-def nodes_named(volume: Object) -> set[str]:
-    """The nodes that a volume is on the disk of; none where it can be attached to several."""
-    return {value for key, value in _asked(_terms(volume)) if _OF_NODES.search(key)}
+class _Held(Struct, frozen=True):
+    """What keeps a pod to some of the nodes.
+
+    Args:
+        title: a volume, or the StorageClass that is to make it, and the claim.
+        where: the nodes have to be.
+        terms: of the labels that the nodes have to have, of which one will do.
+        look: shows them.
+        evidence: of it.
+        is_made: whether there is a volume already.
+    """
+
+    title: str
+    where: str
+    terms: list[Object]
+    look: Command
+    evidence: tuple[str, str]
+    is_made: bool = True
+
+    @property
+    def words(self) -> str:
+        """What is so, as a clause."""
+        return f"{self.title} {'can be attached' if self.is_made else 'makes volumes'} {self.where} alone"
+
+
+def labels_compared(stored: Iterable[Object]) -> set[str]:
+    """The labels of nodes by which volumes and StorageClasses say where volumes are; none if anywhere."""
+    terms = [term for one in stored for term in (*_terms(one), *_topologies(one))]
+    asked = {str(one.get("key")) for term in terms for one in term.get("matchExpressions") or ()}
+    return asked and asked | {_HOSTNAME, *_ZONES}
 
 
 def place(case: Case, pod: Object, words: str) -> Place | None:
-    """The first volume of a pod that keeps it off the nodes, of those that were looked at; None without one.
+    """What keeps a pod off the nodes, of all its volumes that were looked at; None where none of them does.
 
     Args:
         case: what there is.
@@ -66,24 +95,53 @@ def place(case: Case, pod: Object, words: str) -> Place | None:
     if "max volume count" in words:
         return _full(case)
     claims = {ref.name for ref in pod_state.references(pod) if ref.kind == "PersistentVolumeClaim"}
+    volumes = list(_volumes(case, claims))
+    if case.seen.all_nodes is None:
+        return _unknown(volumes) if volumes else None
+    nodes = [node for node in case.seen.all_nodes if _has_gpus(node)]
+    held = [*volumes, *_classes(case, claims)] if nodes else volumes
+    if gone := next((one for one in held if _is_gone(one, case.seen.all_nodes)), None):
+        return _lost(gone)
+    if far := next((one for one in held if not _common(nodes, [one])), None):
+        return _far(far, nodes)
+    for some in (*combinations(held, 2), held):
+        if some and not _common(nodes, some):
+            return _apart(some, nodes)
+    return _near(case, volumes, _common(nodes, held), nodes) if volumes else None
+
+
+def _volumes(case: Case, claims: set[str]) -> Iterator[_Held]:
+    """The volumes of these claims that not every node can have."""
     for volume in _kind(case, PERSISTENT_VOLUME):
-        name = str(dig(volume, "spec", "claimRef", "name"))
-        terms = _terms(volume)
-        if name in claims and dig(volume, "spec", "claimRef", "namespace") == case.namespace and terms:
-            title = f"volume {volume['metadata']['name']} of claim {name}"
-            if found := _of_volume(case, volume, title, terms):
-                return found
-    for storage in _kind(case, STORAGE_CLASS):
-        terms = [_as_term(one) for one in storage.get("allowedTopologies") or ()]
-        if terms and (found := _of_class(case, storage, terms)):
-            return found
-    return None
+        name, claim = str(volume["metadata"]["name"]), str(dig(volume, "spec", "claimRef", "name"))
+        is_ours = claim in claims and dig(volume, "spec", "claimRef", "namespace") == case.namespace
+        if is_ours and (terms := _terms(volume)):
+            where = _words(terms)
+            yield _Held(
+                f"volume {name} of claim {claim}",
+                where,
+                terms,
+                Command("kubectl describe pv", name),
+                ("PersistentVolume", f"{name}: nodeAffinity {where}"),
+            )
 
 
-def _as_term(topology: Object) -> Object:
-    """A topology of a StorageClass as a term of a node affinity."""
-    asked = topology.get("matchLabelExpressions") or ()
-    return {"matchExpressions": [{**one, "operator": "In"} for one in asked]}
+def _classes(case: Case, claims: set[str]) -> Iterator[_Held]:
+    """The StorageClasses that are to make volumes for these claims, and do not make them everywhere."""
+    classes = {str(one["metadata"]["name"]): one for one in _kind(case, STORAGE_CLASS)}
+    for claim in case.seen.unbound:
+        of_claim, name = str(claim["metadata"]["name"]), str(dig(claim, "spec", "storageClassName"))
+        terms = _topologies(classes.get(name, {}))
+        if of_claim in claims and terms and not dig(claim, "spec", "volumeName"):
+            where = _words(terms)
+            yield _Held(
+                f"StorageClass {name} of claim {of_claim}",
+                where,
+                terms,
+                Command("kubectl get storageclass", name, "-o", "yaml"),
+                ("StorageClass", f"{name}: allowedTopologies {where}"),
+                is_made=False,
+            )
 
 
 def _kind(case: Case, kind: Kind) -> list[Object]:
@@ -98,12 +156,30 @@ def _terms(volume: Object) -> list[Object]:
     ]
 
 
+def _topologies(storage: Object) -> list[Object]:
+    """The topologies of a StorageClass as terms of a node affinity."""
+    return [
+        {
+            "matchExpressions": [
+                {**one, "operator": "In"} for one in topology.get("matchLabelExpressions") or ()
+            ]
+        }
+        for topology in storage.get("allowedTopologies") or ()
+    ]
+
+
 def _asked(terms: Iterable[Object]) -> Iterator[tuple[str, str]]:
     """The labels that a node has to have, with each of the values that will do."""
     for term in terms:
         for one in term.get("matchExpressions") or ():
             if one.get("operator") == "In":
                 yield from ((str(one.get("key")), str(value)) for value in one.get("values") or ())
+
+
+def _homes(terms: list[Object]) -> list[tuple[str, str]]:
+    """The labels of the nodes that a volume is on the disk of; none where it can be attached to others."""
+    found = [[one for one in _asked([term]) if _OF_NODES.search(one[0])] for term in terms]
+    return [one for of_term in found for one in of_term] if all(found) else []
 
 
 def _words(terms: list[Object]) -> str:
@@ -115,14 +191,15 @@ def _words(terms: list[Object]) -> str:
         return f"on node {' or '.join(nodes)}"
     if zones:
         return f"in zone {' or '.join(zones)}"
+    if not asked:
+        return "on the nodes of its nodeAffinity"
     return f"on nodes with {' or '.join(f'{key}={value}' for key, value in asked)}"
 
 
-def _with_gpus(case: Case) -> list[Object]:
-    """The nodes with GPUs, as far as they were looked at."""
-    judged = case.seen.verdict.nodes if case.seen.verdict is not None else ()
-    names = {node.name for node in judged if node.gpus.capacity}
-    return [node for node in _kind(case, NODE) if node["metadata"]["name"] in names]
+def _has_gpus(node: Object) -> bool:
+    """Whether there are NVIDIA GPUs, by whatever name it offers them: whole, shared or in slices."""
+    capacity = dig(node, "status", "capacity") or {}
+    return any(str(key).startswith("nvidia.com/") and str(value) != "0" for key, value in capacity.items())
 
 
 def _fits(node: Object, terms: Iterable[Object]) -> bool:
@@ -130,55 +207,94 @@ def _fits(node: Object, terms: Iterable[Object]) -> bool:
     return any(matches_node_term(term, name, labels) for term in terms)
 
 
-def _of_volume(case: Case, volume: Object, title: str, terms: list[Object]) -> Place | None:
-    look = Command("kubectl describe pv", str(volume["metadata"]["name"]))
-    evidence = ("PersistentVolume", f"{volume['metadata']['name']}: nodeAffinity {_words(terms)}")
-    homes = nodes_named(volume)
-    if homes and homes <= case.seen.gone:
-        return Place(
-            f"{title} is on the disk of node {', '.join(sorted(homes))}, which does not exist any more",
-            "bring the node back by the same name if its disk is still there; else what was on it is gone, "
-            "too: create the claim again, and fill it",
-            look,
-            (evidence, ("cluster", f"there is no Node {', '.join(sorted(homes))}")),
-            code="volume-lost",
+def _common(nodes: list[Object], held: Iterable[_Held]) -> list[Object]:
+    """The nodes that can have all of these."""
+    return [node for node in nodes if all(_fits(node, one.terms) for one in held)]
+
+
+def _is_gone(held: _Held, nodes: Iterable[Object]) -> bool:
+    """Whether no node there is may be the one with the disk.
+
+    A node's name may differ from its label kubernetes.io/hostname, which is what a volume asks for (AWS,
+    OpenShift); and a label of a driver is missing for as long as the driver does not run there.
+    """
+    homes = _homes(held.terms)
+    if not homes or not held.is_made:
+        return False
+    known = {
+        value
+        for node in nodes
+        for value in (
+            node["metadata"]["name"],
+            *(labels_of(node).get(key) for key in (_HOSTNAME, *dict(homes))),
         )
-    nodes = _with_gpus(case)
-    near = [str(node["metadata"]["name"]) for node in nodes if _fits(node, terms)]
-    if near:
-        message = (
-            f"{title} can be attached {_words(terms)} alone; of the nodes with GPUs, "
-            f"{_few(near)} {'is' if len(near) == 1 else 'are'} there, and cannot take the pod now"
-        )
-        check = Command("kaitoctl check-nodes", case.name, *case.in_namespace)
-        return Place(message, "free GPUs there, or add a node there", check, (evidence, *_evidence(nodes)))
-    copy = "another volume" if homes else "a volume in the zone of these nodes"
-    take = "" if homes else f"take a node with GPUs {_words(terms)}, or "
+    }
+    return not any(value in known for _, value in homes)
+
+
+def _lost(held: _Held) -> Place:
+    homes = dict.fromkeys(_homes(held.terms))
     return Place(
-        f"{title} can be attached {_words(terms)} alone{_elsewhere(case, nodes)}",
-        f"{take}copy what is on it to {copy}",
-        look,
-        (evidence, *_evidence(nodes)),
+        f"{held.title} is on the disk of node {' or '.join(dict.fromkeys(value for _, value in homes))}, "
+        "which does not exist any more",
+        "bring the node back by the same name if its disk is still there; else what was on it is gone, "
+        "too: create the claim again, and fill it",
+        held.look,
+        (held.evidence, ("cluster", f"no Node has {' or '.join('='.join(home) for home in homes)}")),
+        code="volume-lost",
     )
 
 
-def _of_class(case: Case, storage: Object, terms: list[Object]) -> Place | None:
-    """A StorageClass that makes volumes where no node with GPUs is."""
-    nodes, name = _with_gpus(case), str(storage["metadata"]["name"])
-    claims = [
-        str(claim["metadata"]["name"])
-        for claim in case.seen.unbound
-        if dig(claim, "spec", "storageClassName") == name
-    ]
-    if not claims or not nodes or any(_fits(node, terms) for node in nodes):
-        return None
+def _unknown(volumes: list[_Held]) -> Place:
+    """Where volumes are, for whoever knows where the nodes are."""
     return Place(
-        f"StorageClass {name} of claim {claims[0]} makes volumes {_words(terms)} alone"
-        f"{_elsewhere(case, nodes)}",
-        f"take a node with GPUs {_words(terms)}, or create the claim, which holds nothing yet, with a "
-        "StorageClass whose allowedTopologies have the zone of these nodes",
-        Command("kubectl get storageclass", name, "-o", "yaml"),
-        (("StorageClass", f"{name}: allowedTopologies {_words(terms)}"), *_evidence(nodes)),
+        ", and ".join(one.words for one in volumes),
+        "nodes could not be listed: compare that with the labels of those with GPUs",
+        volumes[0].look,
+        tuple(one.evidence for one in volumes),
+    )
+
+
+def _far(held: _Held, nodes: list[Object]) -> Place:
+    """A volume, or a StorageClass, that no node with GPUs can have."""
+    if not held.is_made:
+        hint = (
+            f"take a node with GPUs {held.where}, or create the claim, which holds nothing yet, with a "
+            "StorageClass whose allowedTopologies have the zone of these nodes"
+        )
+    elif _homes(held.terms):
+        hint = "copy what is on it to another volume"
+    else:
+        copy = "copy what is on it to a volume in the zone of these nodes"
+        hint = f"take a node with GPUs {held.where}, or {copy}"
+    return Place(f"{held.words}{_elsewhere(nodes)}", hint, held.look, (held.evidence, *_evidence(nodes)))
+
+
+def _apart(some: Sequence[_Held], nodes: list[Object]) -> Place:
+    """Volumes of one pod that each have nodes with GPUs, and none together."""
+    both = "both" if len(some) == 2 else "all of them"
+    to_come = next((one for one in some if not one.is_made), None)
+    hint = "copy what is on one of them to a volume where the nodes of the other are"
+    if to_come is not None:
+        hint = "create the claim that holds nothing yet with a StorageClass that makes volumes near the other"
+    return Place(
+        f"{', and '.join(one.words for one in some)}: no node with GPUs can have {both}",
+        hint,
+        (to_come or some[0]).look,
+        (*(one.evidence for one in some), *_evidence(nodes)),
+    )
+
+
+def _near(case: Case, volumes: list[_Held], near: list[Object], nodes: list[Object]) -> Place:
+    """Nodes that can have all volumes, and do not take the pod for another reason."""
+    tightest = min(volumes, key=lambda one: len(_common(nodes, [one])))
+    names = _few([str(node["metadata"]["name"]) for node in near])
+    return Place(
+        f"{tightest.words}; of the nodes with GPUs, {names} {'is' if len(near) == 1 else 'are'} there, "
+        "and cannot take the pod now",
+        "free GPUs there, or add a node there",
+        Command("kaitoctl check-nodes", case.name, *case.in_namespace),
+        (tightest.evidence, *_evidence(near)),
     )
 
 
@@ -210,13 +326,11 @@ def _full(case: Case) -> Place | None:
 
 def _zone_of(node: Object) -> str:
     labels = labels_of(node)
-    return labels.get(_ZONE) or labels.get("failure-domain.beta.kubernetes.io/zone") or ""
+    return next((zone for key in _ZONES if (zone := labels.get(key))), "")
 
 
-def _elsewhere(case: Case, nodes: list[Object]) -> str:
-    """Where the nodes with GPUs are instead; empty where nobody looked."""
-    if case.seen.verdict is None:
-        return ""
+def _elsewhere(nodes: list[Object]) -> str:
+    """Where the nodes with GPUs are instead."""
     if not nodes:
         return ", and no node with GPUs is there"
     are = "the node with GPUs is" if len(nodes) == 1 else "the nodes with GPUs are"
@@ -233,6 +347,6 @@ def _few(names: list[str]) -> str:
 
 def _evidence(nodes: list[Object]) -> list[tuple[str, str]]:
     return [
-        (f"Node {node['metadata']['name']}", f"{_ZONE}={_zone_of(node) or '(none)'}")
+        (f"Node {node['metadata']['name']}", f"{_ZONES[0]}={_zone_of(node) or '(none)'}")
         for node in nodes[:_MOST_NAMED]
     ]
