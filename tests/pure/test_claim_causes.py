@@ -407,6 +407,37 @@ def test_a_claim_that_goes_says_what_asked_for_it() -> None:
     )
 
 
+DRIFTED = condition("Drifted", "True", "NodePoolDrifted", "NodePoolDrifted")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (("SpotInterrupted", "Spot interruption warning was triggered"), "(interruption)"),
+        (("PreemptScheduled", "Preempt Scheduled: Sat"), "(interruption)"),
+        (("TerminatingOnInterruption", "Interruption triggered termination"), "(interruption)"),
+        (("InstanceTerminating", "Instance is terminating"), "deleted in the cloud"),
+        (("DisruptionTerminating", "Disrupting NodeClaim: Underutilized/Delete"), "(consolidation)"),
+    ],
+)
+@pytest.mark.parametrize("chosen", [(), (condition("DisruptionReason", "True", "Drifted", "Drifted"),)])
+def test_a_drifted_claim_that_goes_for_another_reason_is_not_called_drift(
+    told: tuple[str, str], words: str, chosen: tuple[Object, ...]
+) -> None:
+    going = claim(*JOINED, DRIFTED, *chosen, metadata={"deletionTimestamp": ago(30)}, nodeName="gpu-a")
+    found = cause(going, events=(event("ws0123abc", *told),))
+    assert (words in found.message, "drift" in found.message) == (True, False)
+
+
+def test_drift_alone_is_what_may_have_removed_a_node() -> None:
+    times = {"creationTimestamp": ago(86_400 + 60), "deletionTimestamp": ago(30)}
+    found = cause(claim(*JOINED, DRIFTED, metadata=times, nodeName="gpu-a"))
+    assert "gpu-a is being removed: perhaps since it differed" in found.message
+    assert "check who asked for its deletion; if nobody did, " in found.hint
+    old = claim(*JOINED, DRIFTED, metadata=times, spec={"expireAfter": "24h"}, nodeName="gpu-a")
+    assert ("expireAfter" in cause(old).message, "drift" in cause(old).message) == (True, False)
+
+
 def test_a_node_with_fewer_gpus_than_promised_is_told() -> None:
     ready = claim(
         *JOINED,

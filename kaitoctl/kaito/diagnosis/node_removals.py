@@ -82,14 +82,20 @@ def of_events(events: Iterable[Object]) -> Removal | None:
 
 
 def of_claim(claim: Object, events: Iterable[Object]) -> Removal:
-    """Why a NodeClaim is being deleted, by its conditions, events or age; no words where nothing tells."""
-    for kind in ("DisruptionReason", "Drifted"):
-        item = conditions.find(claim, kind) or {}
-        if item.get("status") == "True":
-            reason = str(item.get("reason") or kind)
-            return _of_karpenter(reason) or Removal(reason, _WHO)
-    by_age = _of_karpenter("Expired") if _has_expired(claim) else None
-    return of_events(events) or by_age or Removal("", _WHO)
+    """Why a NodeClaim is being deleted, by events, conditions or age; no words where nothing tells.
+
+    A drifted claim stays for as long as budgets and pods hold it, and may go for any other reason meanwhile.
+    """
+    if told := of_events(events):
+        return told
+    chosen = conditions.find(claim, "DisruptionReason") or {}
+    if chosen.get("status") == "True" and (reason := str(chosen.get("reason") or "")):
+        return _of_karpenter(reason) or Removal(reason, _WHO)
+    if _has_expired(claim) and (old := _of_karpenter("Expired")):
+        return old
+    if conditions.is_true(claim, "Drifted") and (drift := _of_karpenter("Drifted")):
+        return Removal(f"perhaps since {drift.words}", f"{_WHO}; if nobody did, {drift.hint}")
+    return Removal("", _WHO)
 
 
 def _of_karpenter(words: str) -> Removal | None:
