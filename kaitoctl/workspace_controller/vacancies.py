@@ -66,6 +66,8 @@ def vacancies(
     free: dict[str, int] = {}
     for room in rooms.values():
         free |= room
+    same: dict[frozenset[str], dict[str, int]] = {}
+    rooms = {key: same.setdefault(frozenset(room), room) for key, room in rooms.items()}
     placing = {pod: (key, node) for pod, (key, node) in pods.items() if key in restarting}
     asks = {pod: restarting[key][1] for pod, (key, _) in placing.items()}
     places = Places(asks, lambda pod: rooms[placing[pod][0]], free)
@@ -119,7 +121,7 @@ class Places:
 
     Args:
         asks: how many GPUs each pod asks for.
-        rooms: the nodes where a pod may be.
+        rooms: the nodes where a pod may be; the same object, always, and of those alike if it can be.
         free: how many GPUs of each node these pods may have.
     """
 
@@ -129,9 +131,11 @@ class Places:
         rooms: Callable[[ObjectKey], Collection[str]],
         free: Mapping[str, int],
     ) -> None:
-        self._asks, self._rooms, self._free = asks, rooms, free
-        self._on: dict[str, dict[ObjectKey, None]] = {}
+        self._asks, self._rooms = asks, rooms
+        self._spare = dict(free)
+        self._on: dict[str, tuple[ObjectKey, ...]] = {}
         self._at: dict[ObjectKey, str] = {}
+        self._going: set[ObjectKey] | None = None
 
     def put(self, pod: ObjectKey, *, first: str = "") -> bool:
         """Find room for a pod; False when there is none.
@@ -140,29 +144,64 @@ class Places:
             pod: which.
             first: the node where it is put if it may be there.
         """
-        if first in self._rooms(pod) and self._spare(first) >= self._asks[pod]:
+        self._going = None
+        if first in self._rooms(pod) and self._spare.get(first, 0) >= self._asks[pod]:
             self._move(pod, first)
             return True
         return self._place(pod, closed="")
 
     def can_do_without(self, node: str) -> bool:
         """Whether the pods there find room on others, where need be in the place of ones that go on."""
-        other = Places(self._asks, self._rooms, self._free)
-        other._on = {name: dict(pods) for name, pods in self._on.items()}
-        other._at = dict(self._at)
-        return all(other._place(pod, closed=node) for pod in self._on.get(node, ()))
+        pods = self._on.get(node, ())
+        if self._going is None:
+            self._going = self._with_a_way()
+        if pods and pods[0] not in self._going:
+            return False  # without a search for each node where nothing is spare
+        before = dict(self._on), dict(self._at), dict(self._spare)
+        found = all(self._place(pod, closed=node) for pod in pods)
+        self._on, self._at, self._spare = before
+        return found
+
+    def _with_a_way(self) -> set[ObjectKey]:
+        """The pods that could go somewhere else, or whom another would make room: one search for all.
+
+        Back from the nodes that have room. It may also be on the pod's own node, which `_place` tells apart.
+        """
+        seekers: dict[str, list[tuple[int, int]]] = {}  # by node: who may be there, alike ones as one
+        alike: dict[tuple[int, int], list[ObjectKey]] = {}
+        for pod in self._at:
+            one = id(self._rooms(pod)), self._asks[pod]
+            if one not in alike:
+                for node in self._rooms(pod):
+                    seekers.setdefault(node, []).append(one)
+            alike.setdefault(one, []).append(pod)
+        found = set[ObjectKey]()
+        least = min(self._asks.values(), default=0)
+        queue = [(node, spare) for node, spare in self._spare.items() if spare >= least]
+        for node, spare in queue:
+            for one in seekers.get(node, ()):
+                if one[1] <= spare:
+                    going = alike.pop(one, [])
+                    found.update(going)
+                    queue += [(self._at[pod], self._spare[self._at[pod]] + one[1]) for pod in going]
+            seekers[node] = [one for one in seekers.get(node, ()) if one in alike]
+        return found
 
     def _place(self, pod: ObjectKey, *, closed: str) -> bool:
         """Put a pod somewhere but on the closed node; those in its way go on, the shortest way first."""
         comes: dict[str, ObjectKey] = {}  # who would come to a node
+        looked = set[int]()  # rooms that several share
         queue = [pod]
         for one in queue:
-            asked = self._asks[one]
-            for node in self._rooms(one):
+            asked, rooms = self._asks[one], self._rooms(one)
+            if id(rooms) in looked:
+                continue
+            looked.add(id(rooms))
+            for node in rooms:
                 if node == closed or node in comes:
                     continue
                 comes[node] = one
-                spare = self._spare(node)
+                spare = self._spare.get(node, 0)
                 if spare >= asked:
                     self._pass_on(comes, node, pod)
                     return True
@@ -179,11 +218,10 @@ class Places:
                 return
             node = before
 
-    def _spare(self, node: str) -> int:
-        return self._free.get(node, 0) - sum(self._asks[pod] for pod in self._on.get(node, ()))
-
     def _move(self, pod: ObjectKey, node: str) -> None:
         if (before := self._at.get(pod)) is not None:
-            self._on[before].pop(pod, None)
-        self._on.setdefault(node, {})[pod] = None
+            self._on[before] = tuple(one for one in self._on[before] if one != pod)
+            self._spare[before] += self._asks[pod]
+        self._on[node] = (*self._on.get(node, ()), pod)
+        self._spare[node] = self._spare.get(node, 0) - self._asks[pod]
         self._at[pod] = node

@@ -7,7 +7,7 @@ node that is not its own: its owner, in the plan or not, gives it back.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 
 import pytest
@@ -249,6 +249,34 @@ def test_a_small_pod_makes_no_room_for_a_large_one() -> None:
     assert places.put(large, first="n0") and places.put(small, first="n1")
     assert not places.can_do_without("n0")
     assert not places.can_do_without("n1"), "the small one has no room beside the large one"
+
+
+class Counted(list[str]):
+    """Rooms that count how many of them are looked at."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for name in super().__iter__():
+            self.looked_at += 1
+            yield name
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_what_many_nodes_can_do_without_takes_no_search_of_all_pods_for_each(spare: int) -> None:
+    """The pods' rooms are gone through once when nothing is free, else once for a node and not for a pod."""
+
+    def looks(count: int) -> int:
+        rooms = Counted(f"n{number}" for number in range(count + spare))
+        who = pods(*(f"w{number}" for number in range(count)))
+        places = Places(dict.fromkeys(who, 2), lambda _: rooms, dict.fromkeys(rooms, 2))
+        assert all(places.put(pod, first=f"n{number}") for number, pod in enumerate(who))
+        rooms.looked_at = 0
+        assert {places.can_do_without(f"n{number}") for number in range(count)} == {bool(spare)}
+        return rooms.looked_at
+
+    for count in (20, 40):
+        assert looks(count) <= (count + spare) * (1 + spare * count)
 
 
 def custom(name: str, image: str = "registry.example/c:1") -> Object:

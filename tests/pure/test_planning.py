@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from world import falcon, gpu_node, node_status
 
 from kaitoctl.advice import text
@@ -149,6 +151,55 @@ def test_what_waits_for_one_that_is_contested_is_contested() -> None:
         ObjectKey("default", "new"): move("x", surges=False),
     }
     assert all("default/new may take x" in text(words) for words in planning.contests(chain).values())
+
+
+@pytest.mark.parametrize(
+    ("more", "stuck"),
+    [
+        ({"a": move("", "b", held="A"), "c": move("", "b", held="C")}, {"a": "c", "c": "a"}),
+        (
+            {"a": move("", "b", held="A"), "c": move("", "bA", held="C")},
+            {"a": "c"},
+        ),  # it may have a's
+        ({"a": move("", "b", held="A"), "new": move("", "b", surges=False)}, {"a": "new"}),
+        ({"a": move("", "bd", held="A"), "c": move("", "bd", held="C"), "d": move("y", held="d")}, {}),
+        ({"a": move("", "bd", held="A"), "c": move("", "d", held="C"), "d": move("x", "b", held="d")}, "ac"),
+    ],
+)
+def test_a_node_that_one_leaves_is_for_one(more: dict[str, Placing], stuck: Any) -> None:
+    """Nobody knows for whom; who may then wait for ever is told who may be first."""
+    placings = {"b": move("x", "d", held="b"), **more}
+    found = planning.contests({ObjectKey("default", name): one for name, one in placings.items()})
+    words = {key.name: text(said) for key, said in found.items() if said}
+    assert words.keys() == set(stuck)
+    if isinstance(stuck, dict):
+        assert all(f"default/{first} may take b first" in words[name] for name, first in stuck.items())
+
+
+def test_a_long_chain_of_moves_takes_as_many_steps_as_it_is_long() -> None:
+    def steps(length: int) -> int:
+        names = [ObjectKey("default", f"w{number:03}") for number in range(length)]
+        placings = {
+            name: Placing(frozenset(), frozenset({f"n{number}", f"n{number + 1}"}), frozenset({f"n{number}"}))
+            for number, name in enumerate(names)
+        }
+        placings = {key: replace(one, surging=deployment()) for key, one in placings.items()}
+        placings[names[-1]] = replace(placings[names[-1]], free=frozenset({f"n{length}"}))
+        found = 0
+
+        def count(_: object, event: str, __: object) -> None:
+            nonlocal found
+            found += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            contests = planning.contests(placings)
+        finally:
+            sys.setprofile(None)
+        assert len(contests) == length and not any(contests.values())
+        return found
+
+    assert steps(120) <= 2.1 * steps(60)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ replicas, rounded up and down; both default to 25%; both 0 makes one pod unavail
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -187,41 +187,85 @@ def placing(workload: Object | None, verdict: Verdict, held: Sequence[str], rest
 def contests(placings: Mapping[ObjectKey, Placing]) -> dict[ObjectKey, Advice]:
     """The deadlock of each that surges, where others of the plan move, too; empty where there is none.
 
-    A node that another takes for good is not free any more; one that another leaves is free then.
+    A node that another takes for good is not free any more; one that another leaves is free then, for one
+    that waits for it. Who of several gets a node is not known: each is told of the others.
     """
+    takes = _Index({key: one.free for key, one in placings.items()})
+    leaves = _Index({key: one.held for key, one in placings.items()})
+
+    def takers(key: ObjectKey, asking: set[ObjectKey]) -> set[ObjectKey]:
+        """Who of these leaves none that would do for one."""
+        return asking - leaves.of(placings[key].would_do) - {key}
+
+    contested: dict[ObjectKey, set[ObjectKey]] = {}  # who may take all the nodes that are free for one
+    for key, one in placings.items():
+        others = takers(key, takes.of(one.free))
+        contested[key] = others if one.free and len(others) >= len(one.free) else set()
     moving = {key: one for key, one in placings.items() if one.surging is not None}
-    takers = {key: _takers(key, one, placings) for key, one in moving.items()}
+    order = {key: number for number, key in enumerate(placings)}
     way = {key: key for key, one in moving.items() if one.free}  # by whose move each gets its node
-    is_new = True
-    while is_new:
-        is_new = False
-        for key, one in moving.items():
-            first = next((other for other in way if moving[other].held & one.would_do), None)
-            if key not in way and first is not None:
-                way[key], is_new = way[first], True
-    found: dict[ObjectKey, Advice] = {}
-    for key, one in moving.items():
-        if key not in way or one.surging is None:
-            continue  # no node comes free: it is as it would be alone
-        others = takers[way[key]]
-        names, free = ", ".join(map(str, others[:3])), ", ".join(sorted(moving[way[key]].free))
-        found[key] = ""
-        if others:
-            found[key] = (
-                f"the Deployment starts a new pod before the old one ends, and {names} may take {free} "
-                "first: the new pod would then wait forever; without surge the old one goes first: "
-            ) + _without_surge(one.surging)
-    return found
+    givers: dict[ObjectKey, ObjectKey] = {}
+    waits = _Index({key: one.would_do for key, one in moving.items() if not one.free})
+    queue = list(way)
+    for giver in queue:
+        new = [key for key in waits.of(moving[giver].held) if key not in way]
+        for key in sorted(new, key=order.__getitem__):
+            way[key], givers[key] = way[giver], giver
+            queue.append(key)
+    seeks = _Index(
+        {
+            key: one.would_do
+            for key, one in placings.items()
+            if (not one.free or contested[key]) and (key in moving or not one.held)  # else it has its place
+        }
+    )
+    freed: dict[str, ObjectKey] = {}  # by whom
+    found: dict[ObjectKey, tuple[set[ObjectKey], Collection[str]]] = {}
+    for key in queue:
+        one = moving[key]
+        if key not in givers:
+            found[key] = contested[key], one.free
+        elif found[givers[key]][0]:
+            found[key] = found[givers[key]]
+        else:
+            nodes = one.would_do & freed.keys()
+            others = takers(key, seeks.of(nodes))
+            sure = {way[freed[node]] for node in nodes if not found[freed[node]][0]} if others else set()
+            free = {node for first in sure for node in moving[first].free}  # a move hands on one of them
+            found[key] = others if len(others) >= min(len(sure), len(free)) else set(), nodes
+        freed |= dict.fromkeys(one.held, key)
+    return {
+        key: _contest(workload, sorted(found[key][0], key=order.__getitem__), found[key][1])
+        for key, one in moving.items()
+        if key in found and (workload := one.surging) is not None
+    }  # for the others no node comes free: they are as they would be alone
 
 
-def _takers(key: ObjectKey, mine: Placing, placings: Mapping[ObjectKey, Placing]) -> list[ObjectKey]:
-    """Who may take all the nodes that are free for one, and leaves none that would do for it."""
-    found = [
-        other
-        for other, one in placings.items()
-        if other != key and one.free & mine.free and not one.held & mine.would_do
-    ]
-    return found if len(found) >= len(mine.free) else []
+def _contest(workload: Object, others: Sequence[ObjectKey], nodes: Collection[str]) -> Advice:
+    if not others:
+        return ""
+    names, free = ", ".join(map(str, others[:3])), ", ".join(sorted(nodes))
+    return (
+        f"the Deployment starts a new pod before the old one ends, and {names} may take {free} "
+        "first: the new pod would then wait forever; without surge the old one goes first: "
+    ) + _without_surge(workload)
+
+
+class _Index:
+    """Who has which nodes, looked up by them; nodes of the same Workspaces are one."""
+
+    def __init__(self, nodes: Mapping[ObjectKey, Collection[str]]) -> None:
+        found: dict[str, set[ObjectKey]] = {}
+        for key, names in nodes.items():
+            for name in names:
+                found.setdefault(name, set()).add(key)
+        same: dict[frozenset[ObjectKey], frozenset[ObjectKey]] = {}
+        whole = ((name, frozenset(keys)) for name, keys in found.items())
+        self._by = {name: same.setdefault(keys, keys) for name, keys in whole}
+
+    def of(self, nodes: Collection[str]) -> set[ObjectKey]:
+        """Whoever has one of these."""
+        return set[ObjectKey]().union(*{self._by[name] for name in nodes if name in self._by})
 
 
 def _share(value: Any, count: int, rounded: Any) -> int:
