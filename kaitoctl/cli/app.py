@@ -122,10 +122,6 @@ _COMMANDS = {name: text for commands in _GROUPS.values() for name, text in comma
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-# What is elsewhere with kubectl: group and command, and what it is here.
-_AS_KUBECTL = {("rollout", "restart"): "kaitoctl restart"}
-
-
 @contextmanager
 def _said_as_all_others() -> Iterator[None]:
     """Let what is wrong with a command line end the command as other bad input does.
@@ -143,9 +139,6 @@ def _said_as_all_others() -> Iterator[None]:
         if ctx is None:
             raise InputError(words) from None
         see = f"see: {ctx.command_path} -h"
-        asked = (ctx.info_name, words.removeprefix("no such command ").strip("'"))
-        if known := _AS_KUBECTL.get(asked):
-            near, see = f"'{known}'", f"see: {known} -h"
         hint = f"did you mean {near.rstrip('?')}? {see}" if near else see
         raise InputError(words, problems=[" ".join(ctx.get_usage().split())], hint=hint) from None
 

@@ -55,6 +55,9 @@ def adopted_child(child: Child, workload: Object | None) -> Child:
     return replace(child, manifest=with_adopted_template(child.manifest, workload))
 
 
+_GOES_ON = re.compile(r"[\w.:/@-]")  # the name of an image, and of a file
+
+
 def _brings_the_same(wanted: Object, live: Object) -> bool:
     """Whether KAITO's init containers fetch what ours would: theirs name it in their script."""
     asked, there = (
@@ -64,7 +67,8 @@ def _brings_the_same(wanted: Object, live: Object) -> bool:
     for name, item in asked.items():
         line = " ".join([*(there[name].get("command") or ()), *(there[name].get("args") or ())])
         (*sources, _) = item.get("args") or [""]
-        if not all(re.search(re.escape(one) + r"(?![\w.:/@-])", line) for one in sources):
+        behind = (line.split(one)[1:] for one in sources if one)
+        if not all(any(not _GOES_ON.match(rest) for rest in several) for several in behind):
             return False
     return True
 

@@ -445,7 +445,6 @@ def test_a_server_that_says_nothing_is_named_and_given_up(offline: Shell) -> Non
 
 WRONG = {
     "statsu": "did you mean 'status'",
-    "rollout restart falcon": "did you mean 'kaitoctl restart'? see: kaitoctl restart -h",
     "wait falcon": "here it is `kaitoctl rollout status NAME --timeout DURATION`",
     "status --nmaespace x": "--namespace",
     "logs": "Usage: kaitoctl logs [OPTIONS] NAME",

@@ -150,7 +150,7 @@ def test_a_restart_is_announced_asked_for_and_followed(served: Served) -> None:
         assert done.stdout.endswith(f" restarted ({how} dry run)\n")
     assert pods(served) == running
     before = {claim["metadata"]["name"] for claim in shell.get("nodeclaims")["items"]}
-    shell.kaitoctl("restart", served.name, *where, "--yes", "--timeout", "90s")
+    shell.kaitoctl("rollout", "restart", served.name, *where, "--yes", "--timeout", "90s")  # as with kubectl
     assert len(pods(served)) == 1 and pods(served) != running
     now = {claim["metadata"]["name"] for claim in shell.get("nodeclaims")["items"]}
     assert not now - before, "no node is bought for it"  # those of others may have gone meanwhile

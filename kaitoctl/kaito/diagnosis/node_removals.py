@@ -99,7 +99,9 @@ def of_claim(claim: Object, events: Iterable[Object]) -> Removal:
 
 
 def _of_karpenter(words: str) -> Removal | None:
-    return next((Removal(why, hint) for what, why, hint in _OF_KARPENTER if re.search(what, words)), None)
+    return next(
+        (Removal(why, hint) for pattern, why, hint in _OF_KARPENTER if re.search(pattern, words)), None
+    )
 
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
