@@ -234,6 +234,23 @@ def test_what_refuses_to_take_a_machine_down_is_said() -> None:
     assert found.evidence[1] == ("event FailedTermination", words)
 
 
+@pytest.mark.parametrize("nodes", [(), (node("gpu-a"),)])
+@pytest.mark.parametrize(
+    ("finalizer", "who"), [("example.com/audit", "somebody else"), ("finalizers.fluxcd.io", "Flux")]
+)
+def test_a_claim_that_its_provisioner_has_let_go_is_held_by_whoever_is_left(
+    finalizer: str, who: str, nodes: tuple[Object, ...]
+) -> None:
+    held = claim({"type": "InstanceTerminating", "status": "True"}, nodeName="gpu-a")
+    held["metadata"]["finalizers"] = [finalizer]
+    found = cause(going(api.FINALIZER), claims=(held,), nodes=nodes)
+    assert found.code == "finalizer-holds-deletion"
+    assert f"finalizer {finalizer} of {who}" in found.message and "the machine is gone" in found.message
+    assert "finalizers" not in text(found.command) and "null" not in text(found.hint)
+    held["metadata"]["finalizers"].append("karpenter.sh/termination")
+    assert who not in cause(going(api.FINALIZER), claims=(held,), nodes=nodes).message
+
+
 def test_what_is_being_deleted_is_called_that() -> None:
     assert progress(Snapshot(going(api.FINALIZER))).words == "being deleted"
 

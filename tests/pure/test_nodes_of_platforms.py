@@ -242,7 +242,18 @@ def test_a_taint_that_a_controller_owns_is_never_to_be_taken_off(key: str, effec
     assert all("kubectl taint" not in f"{text(item.command)} {text(item.hint)}" for item in found.findings)
 
 
-@pytest.mark.parametrize("name", ["quarantined", "upgrade-in-progress", "needs-repair", "Unhealthy", "drain"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "quarantined",
+        "gpu-xid-error",
+        "gpu-degraded",
+        "upgrade-in-progress",
+        "needs-repair",
+        "Unhealthy",
+        "drain",
+    ],
+)
 def test_a_state_that_a_platform_writes_keeps_the_node_for_no_other_pods(name: str) -> None:
     found = taints.owner_of({"key": f"nvsentinel.nvidia.com/{name}", "effect": "NoSchedule"})
     assert found is not None
@@ -351,6 +362,12 @@ def test_gpus_of_dynamic_resource_allocation_are_called_so(labels: dict[str, str
     finding = said(judged(labelled(labels, gpus="0", capacity="0")), "gpu-not-allocatable")
     assert finding and "dynamic resource allocation" in finding.message
     assert "resourceslices" in finding.command and "install" not in finding.hint
+
+
+def test_slices_that_are_not_alike_are_no_fault_of_the_plugin() -> None:
+    labels = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB-MIG-INVALID", "nvidia.com/gpu.count": "0"}
+    finding = said(judged(labelled(labels, gpus="0", capacity="0")), "gpu-not-allocatable")
+    assert finding and "strategy single" in finding.message and "nvidia.com/mig.config" in finding.hint
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,10 @@ MESSAGES = [
     ("failed: HTTP probe failed with statuscode: 400", "scheme"),
     ("failed: HTTP probe failed with statuscode: 426", "scheme"),
     ('failed: Get "http://h:5000/": stopped after 10 redirects', "path"),
+    ('failed: Get "https://h:5000/": remote error: tls: handshake failure', "scheme"),
+    ('failed: Get "https://h:5000/": remote error: tls: certificate required', "scheme"),
+    ('failed: Get "https://h:5000/": remote error: tls: bad certificate', "scheme"),
+    ('failed: Get "https://h:5000/": remote error: tls: protocol version not supported', "scheme"),
     ('failed: Get "https://h:5000/": http: server gave HTTP response to HTTPS client', "scheme"),
     ('failed: Get "https://h:5000/": tls: first record does not look like a TLS handshake', "scheme"),
     (

@@ -11,7 +11,7 @@ from trouble import NOW, World
 
 from kaitoctl.advice import text
 from kaitoctl.kaito.diagnosis import diagnose
-from kaitoctl.kaito.diagnosis.scheduler_messages import ruled_out
+from kaitoctl.kaito.diagnosis.scheduler_messages import obstacle_of, ruled_out
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.serving import serving
 from kaitoctl.kaito.view import view
@@ -494,6 +494,25 @@ def test_the_reason_that_rules_out_most_nodes_counts() -> None:
         (7, "node(s) had untolerated taint {a: b, c: d}"),
     ]
     assert "taints" in unscheduled(words).cause().hint
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [
+        "no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found.",
+        "no new claims to deallocate",
+        "still not schedulable, preemption: not eligible due to preemptionPolicy=Never.",
+        "deallocation of ResourceClaim completed",
+        "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.",
+    ],
+)
+@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "rdma/hca", "nvidia.com/mig-1g.5gb", "hugepages-2Mi"])
+def test_what_was_tried_to_make_room_is_no_reason(resource: str, tried: str) -> None:
+    """Since 1.34 several plugins say what they tried, and not preemption alone."""
+    words = f"0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient {resource}. {tried}"
+    assert ruled_out(words) == [(1, "node(s) were unschedulable"), (2, f"Insufficient {resource}")]
+    obstacle = obstacle_of(words, {"namespace": "n", "workspace": "w", "pod": "p"})
+    assert obstacle is not None and f"{resource}." not in obstacle.hint + str(obstacle.command)
 
 
 def test_a_gate_of_nobody_known_is_named() -> None:

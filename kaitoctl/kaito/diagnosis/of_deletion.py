@@ -71,12 +71,16 @@ def _evidence(case: Case) -> list[tuple[str, str]]:
     return evidence
 
 
-def _foreign(case: Case, foreign: list[str]) -> Cause:
+def _blocked_by(foreign: list[str]) -> str:
     whose = [next((who for part, who in _WHOSE if part in item), "somebody else") for item in foreign]
+    return f"finalizer {', '.join(foreign)} of {', '.join(dict.fromkeys(whose))} blocks the deletion"
+
+
+def _foreign(case: Case, foreign: list[str]) -> Cause:
     return blame(
         "finalizer-holds-deletion",
         title_of(case.workspace),
-        f"finalizer {', '.join(foreign)} of {', '.join(dict.fromkeys(whose))} blocks the deletion",
+        _blocked_by(foreign),
         _evidence(case),
         hint="start the controller that owns the finalizer, or remove it when what it guards is gone",
         command=Command(
@@ -243,6 +247,9 @@ def _or_off(case: Case) -> Advice:
 
 # --- NodeClaims that do not go -------------------------------------------------------------------------
 
+# Source: Karpenter v1.6 pkg/apis/v1/labels.go (TerminationFinalizer); of Machines, too.
+_OF_KARPENTER = "karpenter.sh/"
+
 
 def _of_claim(case: Case, claim: Object) -> Cause:
     name, kind = str(claim["metadata"]["name"]), str(claim["kind"])
@@ -251,6 +258,8 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     node = case.seen.node(node_name)
     evidence = [(title_of(claim), _holds(claim)), *_evidence(case)]
     look = kubectl_hints.describe(claim)
+    if let_go := _let_go(case, claim, evidence):
+        return let_go
     steps = [
         (step, found)
         for step in karpenter.DELETION
@@ -299,6 +308,24 @@ def _of_claim(case: Case, claim: Object) -> Cause:
         else "draining a node takes as long as its pods; then check what the NodeClaim says",
         command=kubectl_hints.pods_on(node_name) if late and node_name and not in_cloud else look,
         weight="fault" if late else "wait",
+    )
+
+
+def _let_go(case: Case, claim: Object, evidence: list[tuple[str, str]]) -> Cause | None:
+    """A claim that its provisioner has done with, and somebody else's finalizer holds."""
+    finalizers = list(map(str, claim["metadata"].get("finalizers") or ()))
+    if not finalizers or any(item.startswith(_OF_KARPENTER) for item in finalizers):
+        return None
+    return blame(
+        "finalizer-holds-deletion",
+        title_of(claim),
+        f"{_blocked_by(finalizers)}; the node provisioner has taken its own off, as the machine is gone",
+        evidence,
+        hint="start the controller that owns the finalizer, or remove it when what it guards is gone",
+        command=kubectl_hints.describe(claim),
+        weight="fault"
+        if case.age_s(claim["metadata"].get("deletionTimestamp")) > _DRAINS_WITHIN_S
+        else "wait",
     )
 
 

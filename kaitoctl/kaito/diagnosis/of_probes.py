@@ -34,6 +34,12 @@ _MISDIRECTED = (
     ),
     (r"statuscode: 405\b", "the server takes no GET there", "path"),
     (r"statuscode: 426\b", "the server speaks another version of HTTP there", "scheme"),
+    (
+        r"remote error: tls: (?:certificate required|bad certificate|unknown certificate)",
+        "the server requires a client's certificate, and a probe has none",
+        "scheme",
+    ),
+    (r"remote error: tls: ", "the server refuses the TLS of the probe", "scheme"),
     (r"stopped after 10 redirects", "the server redirects in a circle there", "path"),
     (r"HTTP response to HTTPS client", "the probe speaks HTTPS, and the server HTTP", "scheme"),
     (r"first record does not look like a TLS", "the probe speaks HTTPS, and the server does not", "scheme"),

@@ -225,10 +225,12 @@ OBSTACLES = (
         _DESCRIBE,
     ),
     Obstacle(
-        r"Insufficient (?P<resource>[^\s,]+/[^\s,]+)", "check who holds the GPUs", Command("kaitoctl nodes")
+        r"Insufficient (?P<resource>[^\s,]+/[^\s,]*[^\s,.])",
+        "check who holds the GPUs",
+        Command("kaitoctl nodes"),
     ),
     Obstacle(
-        r"Insufficient (?P<resource>hugepages-[^\s,]+|attachable-volumes-[^\s,]+)",
+        r"Insufficient (?P<resource>(?:hugepages|attachable-volumes)-[^\s,]*[^\s,.])",
         "check the node's {resource}",
     ),
     Obstacle(
@@ -298,7 +300,7 @@ def ruled_out(words: str) -> list[tuple[int, str]]:
     _, is_list, rest = words.partition(" nodes are available: ")
     if not is_list:
         return [(_ALL, words)] if words else []
-    rest = rest.partition("preemption:")[0].rstrip(". ")
+    rest = _AFTERWARDS.split(rest)[0].rstrip(". ")
     parts = re.split(r"[,.] (?=\d+ )", rest)
     counted = [re.match(r"(\d+) (.*)", part, re.DOTALL) for part in parts]
     return [
@@ -308,6 +310,12 @@ def ruled_out(words: str) -> list[tuple[int, str]]:
 
 
 _ALL = 1_000_000
+# What plugins say that try to make room once all nodes are ruled out, of which some say it since 1.34.
+# Source: plugins/defaultpreemption, plugins/dynamicresources (PostFilter).
+_AFTERWARDS = re.compile(
+    r"preemption: |no new claims to deallocate|still not schedulable|"
+    r"(?:deallocation|rescheduling) of ResourceClaim"
+)
 
 
 def obstacle_of(words: str, names: Mapping[str, str]) -> Obstacle | None:

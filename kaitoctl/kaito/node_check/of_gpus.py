@@ -46,6 +46,9 @@ _OTHER_MAKERS: Mapping[str, str] = {
 # Their monitoring, and what is no device for pods.
 _NO_DEVICES = ("gpu.intel.com/i915_monitoring", "gpu.intel.com/xe_monitoring", "gpu.intel.com/memory.max")
 
+# Source: k8s-device-plugin v0.17 internal/lm/mig-strategy.go (strategy single).
+_MIG_INVALID = "-MIG-INVALID"
+
 
 def gpu_findings(need: Need, node: NodeFacts, gpus: Gpus) -> Iterable[Finding]:
     """What the pods would get of the node's GPUs."""
@@ -283,6 +286,10 @@ def why_no_gpu(node: NodeFacts, gpus: Gpus) -> Finding:
         return Finding("other-vendor-gpu", "fail", message, hint)
     if names := sorted(name for name in amounts if "gpu" in name.partition("/")[2].lower()):
         return _renamed_finding(node, names)
+    if labels.get(LABEL_PRODUCT, "").endswith(_MIG_INVALID):
+        message = "MIG is on and its slices are none, or not all alike: strategy single offers no GPU then"
+        hint = "set label nvidia.com/mig.config to a layout of equal slices, or to all-disabled"
+        return Finding("gpu-not-allocatable", "fail", message, hint, plugin)
     if (use := labels.get(LABEL_WORKLOAD, "")).startswith("vm-"):
         message = f"GPU operator keeps its GPUs for virtual machines ({LABEL_WORKLOAD}={use})"
         return Finding("gpu-not-allocatable", "fail", message, "choose another node", plugin)

@@ -159,7 +159,9 @@ _STARTUP_NAMES = frozenset(
 )
 
 # Words for what is wrong with a node, or done to it; no pods are meant by them.
-_STATES = re.compile(r"(?i)quarantin|unhealth|fault|fail|repair|remediat|mainten|upgrad|updat|reboot|drain")
+_STATES = re.compile(
+    r"(?i)quarantin|unhealth|fault|fail|repair|remediat|mainten|upgrad|updat|reboot|drain|error|degraded|broken"
+)
 
 _LEAVES_WITHIN_S = 2 * 3600.0
 _STARTS_WITHIN_S = 1800.0
