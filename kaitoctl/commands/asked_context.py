@@ -96,7 +96,6 @@ async def looked_up(client: Client, kind: Kind, key: ObjectKey) -> tuple[Object 
 
 async def missing_references(
     obj: Object,
-    namespace: str,
     look_up: Callable[[Kind, ObjectKey], Awaitable[tuple[Object | None, bool]]],
     beside: Mapping[ObjectKey, Object] = MappingProxyType({}),
     *,
@@ -106,7 +105,6 @@ async def missing_references(
 
     Args:
         obj: the Workspace or set.
-        namespace: of it.
         look_up: as `looked_up`, of the cluster.
         beside: ConfigMaps that will be there.
         before: as it is in the cluster: what that names already stands in no change's way.
@@ -115,7 +113,7 @@ async def missing_references(
     warnings: list[str] = []
     known = [] if before is None else references(_judged(before))
     for path, named in references(_judged(obj)):
-        key = ObjectKey(namespace, named.name)
+        key = ObjectKey(key_of(obj).namespace, named.name)
         kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
         if kind is None or (kind is CONFIG_MAP and key in beside):
             continue

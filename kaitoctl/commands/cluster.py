@@ -19,7 +19,7 @@ from kaitoctl.kaito import api, catalog
 from kaitoctl.kube import client, refusal_hints
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import Kind, Object, ObjectKey
-from kaitoctl.kube.request import Request, get
+from kaitoctl.kube.request import Request, apply, get
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -178,6 +178,19 @@ async def over_own_fields(send: Callable[[bool], Awaitable[Object]], *, force: b
         if force or not refusal_hints.is_own_conflict(error, field_manager()):
             raise
     return await send(True)
+
+
+async def tried(client: Client, kind: Kind, body: Object, *, force: bool) -> Object:
+    """What a server would make of an apply, which takes over what kaitoctl's own patches have written.
+
+    Raises:
+        ApiError: as `over_own_fields`.
+    """
+
+    def send(force: bool) -> Awaitable[Object]:
+        return client.send(apply(kind, body, manager=field_manager(), force=force, dry_run=True))
+
+    return await over_own_fields(send, force=force)
 
 
 async def no_such(client: Client, kind: Kind, key: ObjectKey) -> ApiError:

@@ -11,10 +11,9 @@ from kaitoctl import workspace_controller
 from kaitoctl.commands import files, invocation, option_values
 from kaitoctl.commands.cluster import (
     connected,
-    field_manager,
     missing_crd,
-    over_own_fields,
     present,
+    tried,
     workspace_kind,
 )
 from kaitoctl.commands.controller_options import ControllerOptions
@@ -46,7 +45,7 @@ from kaitoctl.screens import markdown, output
 from kaitoctl.screens.layout import Paragraph
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
 
     from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.desired import Settings
@@ -181,13 +180,8 @@ async def _answer(
 
 async def _dry_run(client: Client, kind: Kind, written: Object, *, force: bool) -> Object:
     """The Workspace as it would be, with the identity that its children know."""
-
-    def send(force: bool) -> Awaitable[Object]:
-        asked = request.apply(kind, written, manager=field_manager(), force=force, dry_run=True)
-        return client.send(asked)
-
     try:
-        return await over_own_fields(send, force=force)
+        return await tried(client, kind, written, force=force)
     except ApiError as error:
         if error.is_unknown_resource:
             raise missing_crd() from error

@@ -162,8 +162,7 @@ async def _judged(
         if problems:
             return seen, list(problems), []
         look_up = partial(asked_context.looked_up, client)
-        namespace = key_of(goal).namespace
-        missing, waits = await asked_context.missing_references(goal, namespace, look_up, before=before)
+        missing, waits = await asked_context.missing_references(goal, look_up, before=before)
     return seen, missing, [*warnings, *waits]
 
 

@@ -16,7 +16,14 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import NegativeAnswer
 from kaitoctl.kaito import model_protocols
 from kaitoctl.kaito.rollout import progress
-from kaitoctl.kaito.serving import asked_port, local_address, main_service, ready_pods, serving
+from kaitoctl.kaito.serving import (
+    asked_port,
+    lacks_address,
+    local_address,
+    main_service,
+    ready_pods,
+    serving,
+)
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import SERVICE, dig, key_of
@@ -169,7 +176,7 @@ def addresses(
 
 def _pending(seen: Snapshot, service: Object) -> list[str]:
     """What keeps a load balancer from having an address, as `why` says it; nothing where it has one."""
-    if dig(service, "spec", "type") != "LoadBalancer" or dig(service, "status", "loadBalancer", "ingress"):
+    if not lacks_address(service):
         return []
     from kaitoctl.kaito.diagnosis.of_ways_in import pending_load_balancer  # most have an address, or none
 

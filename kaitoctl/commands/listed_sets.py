@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
+from kaitoctl.kube.client import serves
 from kaitoctl.kube.objects import key_of, with_type
-from kaitoctl.kube.request import Request
 
 if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
@@ -46,7 +46,6 @@ async def listed(
 async def is_served(client: Client, kind: Kind) -> bool:
     """Whether there is such a kind: rights are judged before an API server looks what it serves."""
     try:
-        answer = await client.send(Request("GET", f"/apis/{kind.group}/{kind.version}"))
-    except ApiError as error:
-        return error.status != 404
-    return any(item.get("name") == kind.plural for item in answer.get("resources") or ())
+        return await serves(client, kind)
+    except ApiError:
+        return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,10 @@ from kaitoctl.commands import plan_effects, plan_world
 from kaitoctl.commands.asked_context import looked_up, missing_references, with_config_maps
 from kaitoctl.commands.cluster import (
     explain_refusal,
-    field_manager,
-    over_own_fields,
     present,
     rights_to_apply,
     together,
+    tried,
 )
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.plan_documents import Written
@@ -193,13 +192,7 @@ class _Judge:
         return revisions.has_same_data(newest, await self._tried(kind, body))
 
     async def _tried(self, kind: Kind, body: Object) -> Object:
-        """What a server would make of an apply, which takes over what our own patches have written."""
-
-        def send(force: bool) -> Awaitable[Object]:
-            asked = request.apply(kind, body, manager=field_manager(), force=force, dry_run=True)
-            return self._client.send(asked)
-
-        return await over_own_fields(send, force=self._asked.force)
+        return await tried(self._client, kind, body, force=self._asked.force)
 
     def _kind(self, one: Written) -> Kind | None:
         if one.kind == "ConfigMap":
@@ -231,8 +224,7 @@ class _Judge:
     ) -> tuple[list[str], list[str]]:
         if one.kind == "ConfigMap":
             return [], []
-        beside = self._config_maps
-        return await missing_references(body, one.key.namespace, self._look_up, beside, before=before)
+        return await missing_references(body, self._look_up, self._config_maps, before=before)
 
     async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
         """As `looked_up`, asked for once."""

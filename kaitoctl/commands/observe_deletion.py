@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api
 from kaitoctl.kube import request, webhooks
-from kaitoctl.kube.client import Client
+from kaitoctl.kube.client import Client, serves
 from kaitoctl.kube.objects import NAMESPACE, NODE_CLAIM, Kind, Object
-from kaitoctl.kube.request import Request
 
 POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 
@@ -53,12 +52,9 @@ async def _claim_kinds(client: Client, unseen: dict[str, str]) -> frozenset[str]
     found = set()
     for kind in (NODE_CLAIM, replace(NODE_CLAIM, version="v1beta1"), api.MACHINE):
         try:
-            answer = await client.send(Request("GET", f"/apis/{kind.group}/{kind.version}"))
+            if await serves(client, kind):
+                found.add(kind.kind)
         except ApiError as error:
-            if error.status == 404:
-                continue
             unseen["kinds of karpenter.sh"] = str(error)
             return None
-        if any(item.get("kind") == kind.kind for item in answer.get("resources") or ()):
-            found.add(kind.kind)
     return frozenset(found)

@@ -194,15 +194,23 @@ class Overview(Observation):
         Raises:
             ApiError: Workspaces may not be listed (any more).
         """
-        self.require(self._workspaces)  # which notes what could not be listed
-        unseen = dict(sorted(self._unseen.items()))
-        sees_pods = POD.plural not in unseen
+        unlisted = self.unlisted()
+        sees_pods = POD.plural not in unlisted
         found = [
             _row(seen, workspace, self._workspaces.store, pods_seen=sees_pods)
             for _, seen in self.snapshots()
             if (workspace := seen.workspace) is not None
         ]
-        return found, {what: why for what, why in unseen.items() if what != NODE.plural}
+        return found, unlisted
+
+    def unlisted(self) -> dict[str, str]:
+        """What may not be listed, so that less is known, and why.
+
+        Raises:
+            ApiError: Workspaces may not be listed (any more).
+        """
+        self.require(self._workspaces)  # which notes what could not be listed
+        return {what: why for what, why in sorted(self._unseen.items()) if what != NODE.plural}
 
     def snapshots(self) -> Iterator[tuple[ObjectKey, Snapshot]]:
         """The Workspaces as they are now, by key, each with what belongs to it.

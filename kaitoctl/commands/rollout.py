@@ -215,7 +215,7 @@ async def _undo(target: Target, asked: Named, to_number: int | None, how: Rollou
         change = await plan_effects.change_of(
             client, live, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
-        waits = await missing_references(after, key_of(after).namespace, partial(looked_up, client))
+        waits = await missing_references(after, partial(looked_up, client))
         _show_change(known, goal, number, what if goal.get("tuning") else change.restarts)
         for line in chain(*waits):
             output.warning(line)

@@ -94,9 +94,9 @@ async def follow_list(target: Target, which: Which, timeout_s: float | None, out
                 client, "" if which.everywhere else client.namespace, labels=which.labels
             ) as observed,
         ):
-            unseen = observed.rows()[1]
+            unlisted = observed.unlisted()  # which notes what was refused, too
             kinds = [kind for kind in observed.refused if await is_served(client, kind)]
-            _warn({**unseen, **{kind.plural: observed.refused[kind] for kind in kinds}})
+            _warn({**unlisted, **{kind.plural: observed.refused[kind] for kind in kinds}})
             while True:
                 await observed.follow_nodes()
                 every = observed.rows()[0]

@@ -164,6 +164,13 @@ def is_foreign(seen: Snapshot, pod: Object) -> bool:
     return is_set and (owner.get("kind"), owner.get("name")) not in own
 
 
+def lacks_address(service: Object) -> bool:
+    """Whether a Service wants a load balancer and has none that could be asked."""
+    return dig(service, "spec", "type") == "LoadBalancer" and not dig(
+        service, "status", "loadBalancer", "ingress"
+    )
+
+
 def others_behind(seen: Snapshot, service: Object) -> list[str]:
     """The names of ready pods behind a Service that the Workspace's workload has not made."""
     selector = dig(service, "spec", "selector") or {}

@@ -45,7 +45,7 @@ _SILENCE_S = 30.0  # until a question is answered; a write may have to wait for 
 _LONGEST_SILENCE_S = 300.0  # a large model may think that long before its first word
 _PAGE = 500
 
-__all__ = ["Client", "Exchange", "ObjectList", "Observer", "WatchEvent", "connect"]
+__all__ = ["Client", "Exchange", "ObjectList", "Observer", "WatchEvent", "connect", "serves"]
 
 
 class Client:
@@ -345,6 +345,21 @@ async def connect(
         if server.plugin or server.issuer:
             await client.log_in()
         yield client
+
+
+async def serves(client: Client, kind: Kind) -> bool:
+    """Whether the cluster has such a kind, in this version.
+
+    Raises:
+        ApiError: it does not say.
+    """
+    try:
+        answer = await client.send(Request("GET", f"/apis/{kind.group}/{kind.version}"))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return False
+    return any(item.get("name") == kind.plural for item in answer.get("resources") or ())
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -64,9 +64,7 @@ class Struct(msgspec.Struct, eq=False):
     atomic: bool
     fields: list[Field] = msgspec.field(default_factory=list)
     members: dict[str, Field] = msgspec.field(default_factory=dict)
-    readers: list[tuple[str, Callable[[Any, str, list[str]], Any], Any, bool]] = msgspec.field(
-        default_factory=list
-    )
+    readers: list[_Reader] = msgspec.field(default_factory=list)
 
 
 @cache

@@ -31,6 +31,7 @@ from kaitoctl.workspace_controller.judged_nodes import Answer, JudgedNodes
 from kaitoctl.workspace_controller.stores import (
     Stores,
     bought_for,
+    claims_on,
     counted,
     node_index,
     node_of_claim,
@@ -290,10 +291,7 @@ class NodeView:
 
     def _bought_for(self, node: str) -> ObjectKey | None:
         """Whose node it is; of somebody who is no more while its claim is still there, or is leaving."""
-        claims = self._stores.claims.by(node_of_claim, node)
-        if self._stores.machines is not None:
-            claims += self._stores.machines.by(node_of_claim, node)
-        for claim in claims:
+        for claim in claims_on(self._stores, node):
             owner = next(iter(workspace_of_labels(claim)), ObjectKey("", ""))
             living = self._stores.workspaces.get(owner)
             if living is None or is_being_deleted(claim) or not node_claims.is_of(claim, living):

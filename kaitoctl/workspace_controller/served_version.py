@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kaitoctl.errors import ApiError, KaitoctlError
 from kaitoctl.kaito import api
+from kaitoctl.kube.client import Client, serves
 from kaitoctl.kube.objects import Kind
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.until_answered import until_answered
-
-if TYPE_CHECKING:
-    from kaitoctl.kube.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ async def serves_machines(client: Client) -> bool:
     True where it does not say. Asked for once: nobody installs them anew beside this controller.
     """
     try:
-        return await _is_served(client, api.MACHINE)
+        return await serves(client, api.MACHINE)
     except KaitoctlError:
         return True
 
@@ -52,19 +50,9 @@ async def _served_kind(client: Client) -> Kind:
         raise KaitoctlError(f"{api.WORKSPACE.resource} is not served") from error
     # The group's versions are those of all its kinds: InferenceSets may have one that Workspaces lack.
     for kind in (api.WORKSPACE_V1BETA1, api.WORKSPACE):
-        if kind.version in api.served_versions(answer) and await _is_served(client, kind):
+        if kind.version in api.served_versions(answer) and await serves(client, kind):
             return kind
     raise KaitoctlError(f"no version of {api.WORKSPACE.resource} that kaitoctl supports is served")
-
-
-async def _is_served(client: Client, kind: Kind) -> bool:
-    try:
-        answer = await client.send(Request("GET", f"/apis/{kind.group}/{kind.version}"))
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return False
-    return any(item.get("name") == kind.plural for item in answer.get("resources") or ())
 
 
 async def run_until_another_is_served(

@@ -18,9 +18,23 @@ from kaitoctl.errors import NegativeAnswer, TimedOut
 from kaitoctl.kaito.api import INFERENCE_SET as SET
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kube import request
+from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import POD, SERVICE, STATEFUL_SET, ObjectKey, key_of
 
 SHOWN: dict[str, Any] = {"watch": False, "timeout": None, "record": None, "output_format": "table"}
+
+
+async def both_ready_and_left(client: Client) -> None:
+    """A set of two replicas that serve, whose controller has gone since."""
+    managing = asyncio.ensure_future(fleet_controller.run_together(client))
+    await client.send(request.create(SET, set_of(2)))
+
+    async def both_ready() -> bool:
+        return len(await ready(client)) == 2
+
+    await until(both_ready)
+    managing.cancel()
+    await asyncio.gather(managing, return_exceptions=True)
 
 
 @pytest.mark.parametrize("what", ["service", "pods"])
@@ -32,15 +46,7 @@ def test_a_replica_that_nobody_reaches_is_not_counted_as_ready(
 
     async def story() -> None:
         async with a_cluster(tmp_path) as (client, target):
-            managing = asyncio.ensure_future(fleet_controller.run_together(client))
-            await client.send(request.create(SET, set_of(2)))
-
-            async def both_ready() -> bool:
-                return len(await ready(client)) == 2
-
-            await until(both_ready)
-            managing.cancel()
-            await asyncio.gather(managing, return_exceptions=True)
+            await both_ready_and_left(client)
             _, text, _ = await said(status.status, which=Which(("phis",)), target=target, **SHOWN)
             assert "ready, 2 of 2 replicas ready" in text
             name = key_of((await live(client))[0]).name
@@ -126,15 +132,7 @@ def test_what_pods_have_said_is_kept_between_two_looks_at_them(
 
     async def story() -> None:
         async with a_cluster(tmp_path) as (client, _target):
-            managing = asyncio.ensure_future(fleet_controller.run_together(client))
-            await client.send(request.create(SET, set_of(2)))
-
-            async def both_ready() -> bool:
-                return len(await ready(client)) == 2
-
-            await until(both_ready)
-            managing.cancel()
-            await asyncio.gather(managing, return_exceptions=True)
+            await both_ready_and_left(client)
             await client.send(request.delete(SERVICE, "default", key_of((await live(client))[0]).name))
             more = {"spec": {"replicas": 3}}
             await client.send(request.merge_patch(SET, "default", "phis", more, manager="x"))

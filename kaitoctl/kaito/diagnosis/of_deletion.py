@@ -71,6 +71,9 @@ def _evidence(case: Case) -> list[tuple[str, str]]:
     return evidence
 
 
+_GUARDED = "start the controller that owns the finalizer, or remove it when what it guards is gone"
+
+
 def _blocked_by(foreign: list[str]) -> str:
     whose = [next((who for part, who in _WHOSE if part in item), "somebody else") for item in foreign]
     return f"finalizer {', '.join(foreign)} of {', '.join(dict.fromkeys(whose))} blocks the deletion"
@@ -82,7 +85,7 @@ def _foreign(case: Case, foreign: list[str]) -> Cause:
         title_of(case.workspace),
         _blocked_by(foreign),
         _evidence(case),
-        hint="start the controller that owns the finalizer, or remove it when what it guards is gone",
+        hint=_GUARDED,
         command=Command(
             "kubectl get workspace", case.name, *case.in_namespace, "-o", "jsonpath={.metadata.finalizers}"
         ),
@@ -258,8 +261,8 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     node = case.seen.node(node_name)
     evidence = [(title_of(claim), _holds(claim)), *_evidence(case)]
     look = kubectl_hints.describe(claim)
-    if let_go := _let_go(case, claim, evidence):
-        return let_go
+    if held := _let_go(case, claim, evidence):
+        return held
     steps = [
         (step, found)
         for step in karpenter.DELETION
@@ -321,7 +324,7 @@ def _let_go(case: Case, claim: Object, evidence: list[tuple[str, str]]) -> Cause
         title_of(claim),
         f"{_blocked_by(finalizers)}; the node provisioner has taken its own off, as the machine is gone",
         evidence,
-        hint="start the controller that owns the finalizer, or remove it when what it guards is gone",
+        hint=_GUARDED,
         command=kubectl_hints.describe(claim),
         weight="fault"
         if case.age_s(claim["metadata"].get("deletionTimestamp")) > _DRAINS_WITHIN_S

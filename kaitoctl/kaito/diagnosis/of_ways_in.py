@@ -18,7 +18,7 @@ from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import progress
-from kaitoctl.kaito.serving import main_service, others_behind
+from kaitoctl.kaito.serving import lacks_address, main_service, others_behind
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object, dig, labels_of
 
@@ -89,13 +89,6 @@ def pending_load_balancer(seen: Snapshot, now: datetime) -> Cause | None:
     """The same for who asks for an address; None where there is one, or the wait has just begun."""
     assert seen.workspace is not None
     return next(load_balancer(Case(seen, seen.workspace, progress(seen), now)), None)
-
-
-def lacks_address(service: Object) -> bool:
-    """Whether a Service wants a load balancer and has none that could be asked."""
-    return dig(service, "spec", "type") == "LoadBalancer" and not dig(
-        service, "status", "loadBalancer", "ingress"
-    )
 
 
 def foreign_pods(case: Case) -> Iterator[Cause]:
