@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from world import falcon, gpu_node, node_status
@@ -163,7 +163,10 @@ def test_what_waits_for_one_that_is_contested_is_contested() -> None:
         ),  # it may have a's
         ({"a": move("", "b", held="A"), "new": move("", "b", surges=False)}, {"a": "new"}),
         ({"a": move("", "bd", held="A"), "c": move("", "bd", held="C"), "d": move("y", held="d")}, {}),
-        ({"a": move("", "bd", held="A"), "c": move("", "d", held="C"), "d": move("x", "b", held="d")}, "ac"),
+        (
+            {"a": move("", "bd", held="A"), "c": move("", "d", held="C"), "d": move("x", "b", held="d")},
+            "abcd",
+        ),
     ],
 )
 def test_a_node_that_one_leaves_is_for_one(more: dict[str, Placing], stuck: Any) -> None:
@@ -174,6 +177,61 @@ def test_a_node_that_one_leaves_is_for_one(more: dict[str, Placing], stuck: Any)
     assert words.keys() == set(stuck)
     if isinstance(stuck, dict):
         assert all(f"default/{first} may take b first" in words[name] for name, first in stuck.items())
+
+
+NODES = "uvwxyz"
+_LETTERS = st.frozensets(st.sampled_from(NODES), max_size=4)
+
+
+@st.composite
+def moves(draw: Any) -> dict[ObjectKey, Placing]:
+    """Workspaces with at most a pod and a node each; a node is free, held by one, or by none who moves."""
+    nodes = list(draw(st.permutations(NODES)))
+    found = {}
+    for number in range(draw(st.integers(2, 5))):
+        held = frozenset(nodes.pop() if draw(st.integers(0, 3)) and len(nodes) > 1 else "")
+        found[ObjectKey("default", f"w{number}")] = held, draw(_LETTERS) | held
+    free = frozenset(nodes[: draw(st.integers(0, 3))])
+    return {
+        key: Placing(free & would_do, would_do, held, deployment() if held else None)
+        for key, (held, would_do) in found.items()
+    }
+
+
+def ends(placings: dict[ObjectKey, Placing]) -> list[frozenset[ObjectKey]]:
+    """Who waits for ever, for each way in which it may come: free nodes first, then those that are left."""
+    free = frozenset[str]().union(*(one.free for one in placings.values()))
+    found, seen = [], set()
+    todo = [(free, frozenset(placings), frozenset[ObjectKey]())]
+    while todo:
+        state = nodes, waiting, placed = todo.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        ways = [(key, node) for key in waiting for node in nodes & placings[key].would_do]
+        todo += [(nodes - {node}, waiting - {key}, placed | {key}) for key, node in ways]
+        if not ways:
+            leaving = [(key, node) for key in placed for node in placings[key].held]
+            todo += [(nodes | {node}, waiting, placed - {key}) for key, node in leaving]
+            if not leaving:
+                found.append(waiting)
+    return found
+
+
+@given(moves())
+@settings(max_examples=400, deadline=None)
+def test_who_may_wait_for_ever_is_told(placings: dict[ObjectKey, Placing]) -> None:
+    """Against all ways in which it may come; who is not among the answers waits in all of them, alone."""
+    stuck = ends(placings)
+    may_wait = frozenset[ObjectKey]().union(*stuck)
+    found = planning.contests(placings)
+    for key, one in placings.items():
+        if one.surging is None:
+            assert key not in found
+        elif key in found:
+            assert found[key] or key not in may_wait
+        else:
+            assert all(key in waiting for waiting in stuck)
 
 
 def test_a_long_chain_of_moves_takes_as_many_steps_as_it_is_long() -> None:
@@ -211,16 +269,25 @@ def test_a_long_chain_of_moves_takes_as_many_steps_as_it_is_long() -> None:
         (None, 0, (frozenset({"gpu-b"}), frozenset({"gpu-a"}), False)),
     ],
 )
-def test_who_moves_is_read_from_the_nodes(workload: Object | None, restarts: int, expected: Any) -> None:
+@pytest.mark.parametrize("target", ["kaitoctl", "v0.3", "v0.4"])
+def test_who_moves_is_read_from_the_nodes(
+    target: str, workload: Object | None, restarts: int, expected: Any
+) -> None:
     nodes = [node("gpu-a"), node("gpu-b"), node("gpu-c"), node("other", apps="x")]
-    verdict = node_check.verdict(falcon(), nodes, [pod("guest", "gpu-c")])
+    tainted, cordoned = node("gpu-d"), node("gpu-e")
+    tainted["spec"] = {"taints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]}
+    cordoned["spec"] = {"unschedulable": True}
+    rules = node_check.Rules(target)
+    nodes += [tainted, cordoned]
+    guests = [pod("guest", "gpu-c"), pod("guest", "gpu-d")]
+    verdict = node_check.verdict(falcon(), nodes, guests, rules=rules)
     found = planning.placing(workload, verdict, ["gpu-a"], restarts)
     if expected is None:
         assert found is None
         return
     assert found is not None
     assert (found.free, found.held, found.surging is not None) == expected
-    assert found.would_do == {"gpu-a", "gpu-b", "gpu-c"}, "the guest may leave"
+    assert found.would_do == {"gpu-a", "gpu-b", "gpu-c"}, "a guest may leave, and a taint stays"
 
 
 def named(name: str) -> Object:

@@ -159,12 +159,14 @@ class Placing(Struct, frozen=True):
         would_do: those that it could use once nobody else holds them.
         held: those that its pods leave; empty of a new one.
         surging: its Deployment, when the old pods leave only once the new ones are ready.
+        required: how many nodes it takes.
     """
 
     free: frozenset[str]
     would_do: frozenset[str]
     held: frozenset[str] = frozenset()
     surging: Object | None = None
+    required: int = 1
 
 
 def placing(workload: Object | None, verdict: Verdict, held: Sequence[str], restarts: int) -> Placing | None:
@@ -179,66 +181,110 @@ def placing(workload: Object | None, verdict: Verdict, held: Sequence[str], rest
     if workload is not None and not restarts:
         return None
     free = frozenset(node.name for node in verdict.nodes if node.usable and node.name not in held)
-    would_do = frozenset(node.name for node in verdict.nodes if node.recognised)
+    would_do = frozenset(
+        node.name for node in verdict.nodes if all(one.code == "gpus-in-use" for one in node.failures)
+    )
     surging = workload if workload is not None and surges(workload) else None
-    return Placing(free, would_do, frozenset(held), surging)
+    return Placing(free, would_do, frozenset(held), surging, verdict.required)
 
 
 def contests(placings: Mapping[ObjectKey, Placing]) -> dict[ObjectKey, Advice]:
     """The deadlock of each that surges, where others of the plan move, too; empty where there is none.
 
-    A node that another takes for good is not free any more; one that another leaves is free then, for one
-    that waits for it. Who of several gets a node is not known: each is told of the others.
+    Who has a free node asks for it at once; who loses it to another waits, like those that have none, for
+    what others leave once their new pods are ready, and any of them may get that. So one may wait for ever
+    when there are enough others for every node that it could use. Each is told of those.
     """
-    takes = _Index({key: one.free for key, one in placings.items()})
-    leaves = _Index({key: one.held for key, one in placings.items()})
-
-    def takers(key: ObjectKey, asking: set[ObjectKey]) -> set[ObjectKey]:
-        """Who of these leaves none that would do for one."""
-        return asking - leaves.of(placings[key].would_do) - {key}
-
-    contested: dict[ObjectKey, set[ObjectKey]] = {}  # who may take all the nodes that are free for one
-    for key, one in placings.items():
-        others = takers(key, takes.of(one.free))
-        contested[key] = others if one.free and len(others) >= len(one.free) else set()
-    moving = {key: one for key, one in placings.items() if one.surging is not None}
-    order = {key: number for number, key in enumerate(placings)}
-    way = {key: key for key, one in moving.items() if one.free}  # by whose move each gets its node
-    givers: dict[ObjectKey, ObjectKey] = {}
-    waits = _Index({key: one.would_do for key, one in moving.items() if not one.free})
-    queue = list(way)
-    for giver in queue:
-        new = [key for key in waits.of(moving[giver].held) if key not in way]
-        for key in sorted(new, key=order.__getitem__):
-            way[key], givers[key] = way[giver], giver
-            queue.append(key)
-    seeks = _Index(
-        {
-            key: one.would_do
-            for key, one in placings.items()
-            if (not one.free or contested[key]) and (key in moving or not one.held)  # else it has its place
-        }
-    )
-    freed: dict[str, ObjectKey] = {}  # by whom
+    race = _Race(placings)
+    givers: dict[ObjectKey, ObjectKey | None] = {key: None for key in race.moving if placings[key].free}
+    waits = _Index({key: one.would_do for key, one in race.moving.items() if not one.free})
     found: dict[ObjectKey, tuple[set[ObjectKey], Collection[str]]] = {}
+    queue = list(givers)
     for key in queue:
-        one = moving[key]
-        if key not in givers:
-            found[key] = contested[key], one.free
-        elif found[givers[key]][0]:
-            found[key] = found[givers[key]]
-        else:
-            nodes = one.would_do & freed.keys()
-            others = takers(key, seeks.of(nodes))
-            sure = {way[freed[node]] for node in nodes if not found[freed[node]][0]} if others else set()
-            free = {node for first in sure for node in moving[first].free}  # a move hands on one of them
-            found[key] = others if len(others) >= min(len(sure), len(free)) else set(), nodes
-        freed |= dict.fromkeys(one.held, key)
+        giver = givers[key]
+        others, nodes = race.takers(key)
+        found[key] = found[giver] if giver and others and not nodes else (others, nodes)
+        if not others:
+            race.moves(key)
+        new = [other for other in waits.of(race.moving[key].held) if other not in givers]
+        for other in sorted(new, key=race.order.__getitem__):
+            givers[other] = key
+            queue.append(other)
     return {
-        key: _contest(workload, sorted(found[key][0], key=order.__getitem__), found[key][1])
-        for key, one in moving.items()
-        if key in found and (workload := one.surging) is not None
+        key: _contest(workload, sorted(others, key=race.order.__getitem__), nodes)
+        for key, (others, nodes) in found.items()
+        if (workload := placings[key].surging) is not None
     }  # for the others no node comes free: they are as they would be alone
+
+
+class _Race:
+    """Who may be where in the end, when all of a plan look for nodes.
+
+    Attributes:
+        moving: those that surge.
+        order: of the plan.
+    """
+
+    def __init__(self, placings: Mapping[ObjectKey, Placing]) -> None:
+        self.moving = {key: one for key, one in placings.items() if one.surging is not None}
+        self.order = {key: number for number, key in enumerate(placings)}
+        self._placings = placings
+        self._all = self._size(placings)
+        self._free = _Index({key: one.free for key, one in placings.items()})
+        self._holders: dict[str, set[ObjectKey]] = {}
+        for key, one in placings.items():
+            for node in one.held:
+                self._holders.setdefault(node, set()).add(key)
+        self._moved: set[ObjectKey] = set()
+        self._sought = {
+            key: one.would_do - one.held if one.required == 1 else one.would_do  # its old pod is there
+            for key, one in placings.items()
+            if (key in self.moving or not one.held) and self._may_lose(key, one.free)
+        }  # who ends first and has a node, has its place
+        self._seeking = _Index({key: placings[key].would_do for key in self._sought})
+
+    def moves(self, key: ObjectKey) -> None:
+        """It is sure to get a node, whatever others do: nothing of what it holds stays with it."""
+        self._moved.add(key)
+
+    def takers(self, key: ObjectKey) -> tuple[set[ObjectKey], Collection[str]]:
+        """Who may take which nodes first, so that none is left; nobody when one is sure to be left.
+
+        No nodes: not a taker, but one that may have to stay where it is, keeps them.
+        """
+        one = self._placings[key]
+        rivals = self._free.of(one.free) - {key}
+        if one.free and not self._may_lose(key, one.free):
+            return set(), ()
+        nodes = (one.would_do - one.free - one.held) & self._holders.keys()  # guests may never leave
+        if len(one.free) + len(nodes) > self._all - one.required:
+            return set(), ()
+        left = [node for node in nodes if self._holders[node] <= self._moved]
+        seeking = self._seekers(key, left)
+        if len(left) > self._size(seeking):
+            return set(), ()
+        staying = {other for node in nodes for other in self._holders[node]} - self._moved
+        others = rivals | staying | self._seekers(key, nodes)
+        if len(one.free) + len(nodes) > self._size(others):
+            return set(), ()
+        if one.free:
+            return rivals, one.free
+        return (seeking, left) if left else (others, ())
+
+    def _seekers(self, key: ObjectKey, nodes: Collection[str]) -> set[ObjectKey]:
+        """Who else may wait for one of these nodes."""
+        holders = {other for node in nodes for other in self._holders[node]}
+        seeking = self._seeking.of(nodes) - {key}
+        own = {other for other in holders & seeking if self._sought[other].isdisjoint(nodes)}
+        return seeking - own
+
+    def _may_lose(self, key: ObjectKey, free: frozenset[str]) -> bool:
+        """Whether there are enough others for these nodes that are free for it."""
+        return len(free) <= self._size(self._free.of(free) - {key})
+
+    def _size(self, keys: Collection[ObjectKey]) -> int:
+        """How many nodes these take at most."""
+        return sum(self._placings[key].required for key in keys)
 
 
 def _contest(workload: Object, others: Sequence[ObjectKey], nodes: Collection[str]) -> Advice:
