@@ -217,6 +217,7 @@ class World:
             views[CONFIG_MAP],
             views[CONTROLLER_REVISION],
             can_claim=lambda: True,
+            clock=lambda: NOW,
             **self.more_stores(),
         )
 

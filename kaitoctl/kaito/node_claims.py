@@ -7,7 +7,8 @@ and cannot carry an owner reference to a Workspace; an annotation names its uid 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import count
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from kaitoctl.kaito import api, desired, kubectl_hints, node_check, tuning
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.node_check import need
+from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import (
     NODE_CLAIM,
     Object,
@@ -30,6 +32,9 @@ from kaitoctl.kube.objects import (
 )
 
 OWNER_UID = "kaitoctl.dev/workspace-uid"
+# Source: karpenter-core v0.29 `pkg/controllers/machine/lifecycle/liveness.go` (registrationTTL), after which
+# it deletes a Machine without node.
+_MACHINE_REGISTERS_WITHIN_S = 900.0
 
 
 def names(workspace: Object) -> Iterator[str]:
@@ -103,6 +108,28 @@ def kept_words(claim: Object, why: str) -> str:
 def is_machine(claim: Object) -> bool:
     """Whether it is a Machine, by which KAITO asked for nodes up to v0.4.1."""
     return claim.get("kind") == api.MACHINE.kind
+
+
+def is_launching(claim: Object, now: datetime) -> bool:
+    """Whether it is a Machine whose node may be about to join: one that is paid for, or soon will be."""
+    if not is_machine(claim) or node_of(claim) or is_being_deleted(claim):
+        return False
+    since = conditions.parse_timestamp(str(claim["metadata"].get("creationTimestamp") or "1970-01-01"))
+    return (now - since).total_seconds() < _MACHINE_REGISTERS_WITHIN_S
+
+
+def launching(workspace: Object, claims: Iterable[Object], now: datetime) -> list[str]:
+    """The names of the Machines whose nodes may be about to join, and would do for the Workspace."""
+    there = [claim for claim in claims if is_machine(claim)]
+    return [one["metadata"]["name"] for one in there if is_launching(one, now) and fits(workspace, one)]
+
+
+def launching_words(names: Sequence[str]) -> str:
+    """That no node is asked for beside these Machines, for so long as theirs may come."""
+    who = f"Machine {names[0]}" if len(names) == 1 else f"Machines {', '.join(names[:3])}"
+    minutes = round(_MACHINE_REGISTERS_WITHIN_S / 60)
+    asked = f"waiting for the node of {who}, by which KAITO asked for one"
+    return f"{asked}; another is bought if none has joined {minutes} minutes after that"
 
 
 def stays_words(machine: Object, *, has_node: bool = True) -> Advice:

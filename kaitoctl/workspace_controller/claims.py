@@ -51,6 +51,8 @@ class ClaimResult(StageError):
 
 def claims_of(stores: Stores, workspace: Object) -> list[Object]:
     """The NodeClaims that were made for this very incarnation of the Workspace, or by KAITO for its name."""
+    if not stores.claims and not stores.machines:  # in many clusters nobody asks for nodes
+        return []
     return bought_for(stores, key_of(workspace), uid_of(workspace))
 
 
@@ -100,6 +102,7 @@ class Claims:
         found, serving = claims_of(self._stores, workspace), set(verdict.selected)
         claims = counted(self._stores, found)
         result.kept += [machine_stays(self._stores, one) for one in found if one not in claims]
+        self._note_launching(workspace, claims, result)
         missing = verdict.missing - len(look.held - serving) - look.undecided - _pods_to_come(workload)
         if refused := refused_pods(workload) if workload is not None else "":
             missing = min(missing, self._unplaced_pods(workspace))
@@ -129,6 +132,11 @@ class Claims:
         names = {claim["metadata"]["name"] for claim in claims}
         free = (name for name in node_claims.names(workspace) if name not in names)
         yield from self._ask(workspace, islice(free, demand.number), result)
+
+    def _note_launching(self, workspace: Object, claims: Iterable[Object], result: ClaimResult) -> None:
+        if launching := node_claims.launching(workspace, claims, self._clock()):
+            result.note = node_claims.launching_words(launching)
+            result.look_again(LOOK_AGAIN_S)  # when their time is over, nothing changes that could be seen
 
     def _unplaced_pods(self, workspace: Object) -> int:
         """How many of its pods exist and have no node."""

@@ -93,8 +93,8 @@ def forecast(
             the defaults refuse may be built or not.
         restarted: how many pods somebody else restarts, by Workspace.
     """
-    if settings.provisioner == "byo":
-        stores = replace(stores, can_claim=lambda: False)
+    can_claim = (lambda: False) if settings.provisioner == "byo" else stores.can_claim
+    stores = replace(stores, can_claim=can_claim, clock=clock)
     world = ForecastWorld(stores, planned, settings)
     mildest = settings if knows_rights else settings.allowing(_MILD)
     reconcilers = [WorkspaceReconciler(world.stores, one, clock=clock) for one in (settings, mildest)]

@@ -79,9 +79,8 @@ class WorkspaceReconciler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         one_by_one: bool = True,
     ) -> None:
-        if settings.provisioner == "byo":
-            stores = replace(stores, can_claim=lambda: False)
-        self._stores = stores
+        can_claim = (lambda: False) if settings.provisioner == "byo" else stores.can_claim
+        self._stores = stores = replace(stores, can_claim=can_claim, clock=clock)
         self._settings = settings
         self._clock = clock
         self._refusals = Refusals()

@@ -25,17 +25,6 @@ async def wait_served(client: Client) -> Kind:
     return await until_answered(lambda: _served_kind(client))
 
 
-async def serves_machines(client: Client) -> bool:
-    """Whether the cluster has Machines, by which KAITO asked for nodes up to v0.4.1.
-
-    True where it does not say. Asked for once: nobody installs them anew beside this controller.
-    """
-    try:
-        return await serves(client, api.MACHINE)
-    except KaitoctlError:
-        return True
-
-
 async def _served_kind(client: Client) -> Kind:
     """Workspaces in the newest version that the cluster serves and we know.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 from msgspec import Struct, field
 
@@ -35,8 +36,9 @@ class Stores(Struct, frozen=True):
         revisions: those labelled with a Workspace's name, as `revisions.kept`.
         can_claim: whether the cluster serves the API by which nodes are asked for.
         pools: KAITO's and our NodePools, where Karpenter is asked with them.
-        machines: by which KAITO asked for nodes up to v0.4.1, where the cluster has them. They are never
-            written, and counted while their nodes are there.
+        machines: by which KAITO asked for nodes up to v0.4.1. They are never written, and counted while their
+            nodes are there, or about to be.
+        clock: the present time.
     """
 
     workspaces: Store
@@ -52,7 +54,8 @@ class Stores(Struct, frozen=True):
     revisions: Store
     can_claim: Callable[[], bool]
     pools: Store = field(default_factory=Store)
-    machines: Store | None = None
+    machines: Store = field(default_factory=Store)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 def _as_machine(obj: Object) -> Object:
@@ -85,7 +88,7 @@ def workspace_of_labels(child: Object) -> list[ObjectKey]:
 
 def bought_for(stores: Stores, key: ObjectKey, uid: str) -> list[Object]:
     """The NodeClaims of the Workspace of this key and uid, and Machines of an older KAITO."""
-    machines = [] if stores.machines is None else stores.machines.by(node_claims.made_for, key)
+    machines = stores.machines.by(node_claims.made_for, key) if stores.machines else []
     if not stores.claims:
         return machines
     own = stores.claims.by(node_claims.made_for, uid)
@@ -93,11 +96,17 @@ def bought_for(stores: Stores, key: ObjectKey, uid: str) -> list[Object]:
 
 
 def counted(stores: Stores, claims: Iterable[Object]) -> list[Object]:
-    """The claims without the Machines that have no node, or one that is going.
+    """The claims without the Machines that have got no node, or have one that is going.
 
     Nobody need act on Machines once KAITO is replaced: waiting for such a one may be waiting for ever.
     """
-    return [one for one in claims if not node_claims.is_machine(one) or _has_node(stores, one)]
+    return [
+        one
+        for one in claims
+        if not node_claims.is_machine(one)
+        or _has_node(stores, one)
+        or node_claims.is_launching(one, stores.clock())
+    ]
 
 
 def machine_stays(stores: Stores, machine: Object) -> str:
@@ -112,7 +121,7 @@ def _has_node(stores: Stores, claim: Object) -> bool:
 
 def claims_on(stores: Stores, node: str) -> list[Object]:
     """The NodeClaims and Machines that a node was made for."""
-    machines = [] if stores.machines is None else stores.machines.by(node_of_claim, node)
+    machines = stores.machines.by(node_of_claim, node) if stores.machines else []
     return [*stores.claims.by(node_of_claim, node), *machines]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,6 @@ from kaitoctl.workspace_controller.node_pools import MANAGED_POOLS, workspace_of
 from kaitoctl.workspace_controller.reconcile import WorkspaceReconciler
 from kaitoctl.workspace_controller.served_version import (
     run_until_another_is_served,
-    serves_machines,
     wait_served,
 )
 from kaitoctl.workspace_controller.stores import Stores, transform_of, workspace_of_labels
@@ -106,7 +106,7 @@ async def run(
     served = await wait_served(client)
     while True:
         settings = settings or Settings()
-        informers = _informers(client, served, namespace, machines=await serves_machines(client))
+        informers = _informers(client, served, namespace)
         if settings.provisioner == "karpenter":
             informers["pools"] = Informer(client, api.NODE_POOL, label_selector=MANAGED_POOLS, optional=True)
         gpu_pods = Derived([informers["pods"], informers["other_pods"]], _held, packed=True)
@@ -134,7 +134,7 @@ async def run(
         served = other
 
 
-def _informers(client: Client, served: Kind, namespace: str, *, machines: bool) -> dict[str, Informer]:
+def _informers(client: Client, served: Kind, namespace: str) -> dict[str, Informer]:
     """What shows the cluster, by the names of `Stores`; `gpu_pods` are made of `pods` and `other_pods`."""
 
     def of(kind: Kind, **options: Any) -> Informer:
@@ -163,19 +163,25 @@ def _informers(client: Client, served: Kind, namespace: str, *, machines: bool) 
         ),
         "nodes": Informer(client, NODE, transform=transform_of(NODE), packed=True),
         "claims": Informer(client, NODE_CLAIM, label_selector=api.LABEL_WORKSPACE, optional=True),
-        **({"machines": _of_machines(client)} if machines else {}),
+        "machines": Informer(
+            client,
+            api.MACHINE,
+            label_selector=api.LABEL_WORKSPACE,
+            optional=True,
+            transform=transform_of(api.MACHINE),
+        ),
     }
-
-
-def _of_machines(client: Client) -> Informer:
-    made = transform_of(api.MACHINE)
-    return Informer(client, api.MACHINE, label_selector=api.LABEL_WORKSPACE, optional=True, transform=made)
 
 
 def _stores(informers: dict[str, Informer], gpu_pods: Derived) -> Stores:
     claims = informers.get("pools") or informers["claims"]
     stores = {name: informer.store for name, informer in informers.items() if name != "other_pods"}
-    return Stores(**stores, gpu_pods=gpu_pods.store, can_claim=lambda: claims.is_served is not False)
+    return Stores(
+        **stores,
+        gpu_pods=gpu_pods.store,
+        can_claim=lambda: claims.is_served is not False,
+        clock=lambda: datetime.now(UTC),
+    )
 
 
 def _held(pod: Object) -> Object | None:
@@ -201,8 +207,7 @@ def _watch(
     watches("pods", workspace_of_labels)
     controller.watches(gpu_pods, lambda pod: mappers.workspaces_for_pod(pod, stores))
     watches("claims", workspace_of_labels)
-    if "machines" in informers:
-        watches("machines", workspace_of_labels)
+    watches("machines", workspace_of_labels)
     watches(
         "nodes",
         lambda node: mappers.workspaces_for_node(node, workspaces),

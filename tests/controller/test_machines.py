@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from controller.test_burst import put
 from planned_world import PlannedWorld, plan_of
 from virtual_time import run
-from world import World, crds, falcon, gpu_node, is_ready, node_status, our_pod
+from world import NOW, World, crds, falcon, gpu_node, is_ready, node_status, our_pod
 
 from kaitoctl import workspace_controller
 from kaitoctl.advice import text
@@ -25,7 +27,7 @@ from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.deletion import consequences
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import conditions, request
-from kaitoctl.kube.client import connect
+from kaitoctl.kube.client import Client, connect
 from kaitoctl.kube.objects import CRD, EVENT, NODE, NODE_CLAIM, Kind, Object, key_of
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.store import Store
@@ -79,15 +81,17 @@ def crd_of(kind: Kind) -> Object:
 
 
 class OldWorld(PlannedWorld):
-    """A cluster of KAITO v0.3's, with Machines."""
+    """A cluster of KAITO v0.3's, with Machines that have been there for a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, age_s: float = 900) -> None:
         super().__init__()
+        self.made_at = conditions.timestamp(NOW - timedelta(seconds=age_s))
         self.do(request.apply(CRD, crd_of(kaito.MACHINE), manager="test", force=True))
 
     def more_stores(self) -> dict[str, Store]:
         store = Store()
         for one in self.list(kaito.MACHINE):
+            one["metadata"]["creationTimestamp"] = self.made_at
             store._replace(key_of(one), transform_of(kaito.MACHINE)(one))
         return {**super().more_stores(), "machines": store}
 
@@ -169,6 +173,35 @@ def test_a_machine_without_node_is_not_waited_for(
     (after,) = plan_of(world, [falcon(count=count)]).changes
     assert after.nodes_asked == 0
     assert not asked_for(world, {"machines"})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_machine_that_was_just_made_is_waited_for(count: int) -> None:
+    """KAITO may have asked a minute before it was replaced, and its node may be about to join."""
+    world = OldWorld(age_s=899)
+    world.made(joined=False)
+    world.apply(kaito.WORKSPACE, falcon(count=count))
+    world.reconcile("falcon")
+    assert len(world.list(NODE_CLAIM)) == count - 1
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    words = conditions.current(found, kaito.NODE_CLAIM_READY)["message"]
+    assert "waiting for the node of Machine wsm" in words and "not waited for" not in words
+    world.made(joined=True)
+    world.settle()
+    assert is_ready(world)
+    assert len(world.list(NODE_CLAIM)) == count - 1
+
+
+def test_a_machine_of_another_type_is_not_waited_for() -> None:
+    world = OldWorld(age_s=0)
+    world.made(joined=False)
+    world.apply(kaito.WORKSPACE, falcon(instanceType="Standard_NC24s_v3"))
+    world.reconcile("falcon")
+    assert len(world.list(NODE_CLAIM)) == 1
+    found = world.get(kaito.WORKSPACE, "falcon")
+    assert found is not None
+    assert "waiting for the node of" not in conditions.current(found, kaito.NODE_CLAIM_READY)["message"]
 
 
 def test_when_the_node_of_a_machine_goes_another_is_bought() -> None:
@@ -308,40 +341,72 @@ def test_a_plan_asks_for_machines_only_where_there_may_be_some(
     assert any(path == kaito.MACHINE.path() for path in world.asked) is is_asked
 
 
-@pytest.mark.parametrize("has_machines", [True, False])
-def test_machines_are_watched_where_the_cluster_has_them(has_machines: bool) -> None:
-    """Where it has none, that is asked once."""
+@asynccontextmanager
+async def _controlled(asked: list[str]) -> AsyncIterator[tuple[ApiServer, Client]]:
+    """A server with our controller; what is asked is noted."""
+    server = ApiServer()
+    await server.start()
+    for crd in crds():
+        put(server.api, request.apply(CRD, crd, manager="test", force=True))
+    answer = server.api.answer
 
-    async def story(folder: Path) -> None:
-        server = ApiServer()
-        await server.start()
-        for crd in crds():
-            put(server.api, request.apply(CRD, crd, manager="test", force=True))
-        if has_machines:
-            put(server.api, request.apply(CRD, crd_of(kaito.MACHINE), manager="test", force=True))
-            put(server.api, request.apply(kaito.MACHINE, machine("vm-m"), manager="test"))
-            node = gpu_node("vm-m", machine()["metadata"]["labels"])
-            put(server.api, request.apply(NODE, node, manager="test"))
-        put(server.api, request.apply(kaito.WORKSPACE, falcon(), manager="test"))
-        (folder / "config").write_text(json.dumps(server.kubeconfig()))
-        asked: list[str] = []
-        answer = server.api.answer
+    def noted(call: Call) -> object:
+        asked.append(call.path)
+        return answer(call)
 
-        def noted(call: Call) -> object:
-            asked.append(call.path)
-            return answer(call)
-
-        server.api.answer = noted  # type: ignore[method-assign, assignment]
-        async with connect(kubeconfig=folder / "config") as client:
+    server.api.answer = noted  # type: ignore[method-assign, assignment]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config").write_text(json.dumps(server.kubeconfig()))
+        async with connect(kubeconfig=Path(folder) / "config") as client:
             running = asyncio.create_task(workspace_controller.run(client))
-            await asyncio.sleep(900)
-            bought = (await client.list(NODE_CLAIM)).items
+            await asyncio.sleep(300)
+            yield server, client
+            assert not running.done()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-        await server.stop()
-        assert len(bought) == int(not has_machines)
-        about_machines = [path for path in asked if kaito.MACHINE.version in path]
-        assert about_machines and (has_machines or len(about_machines) == 1)
+    await server.stop()
 
-    with tempfile.TemporaryDirectory() as name:
-        run(story(Path(name)))
+
+def _put_machine(server: ApiServer) -> None:
+    """The kind, one of it, and its node, which is not fit for use yet."""
+    put(server.api, request.apply(CRD, crd_of(kaito.MACHINE), manager="test", force=True))
+    put(server.api, request.apply(kaito.MACHINE, machine("vm-m"), manager="test"))
+    node = gpu_node("vm-m", machine()["metadata"]["labels"])
+    put(server.api, request.apply(NODE, node, manager="test"))
+
+
+@pytest.mark.parametrize("has_machines", [True, False])
+def test_machines_are_watched_as_soon_as_the_cluster_has_them(has_machines: bool) -> None:
+    """Where it has none, that is asked seldom: twice a minute at most."""
+
+    async def story() -> None:
+        asked: list[str] = []
+        async with _controlled(asked) as (server, client):
+            if has_machines:
+                _put_machine(server)
+                await asyncio.sleep(120)
+            put(server.api, request.apply(kaito.WORKSPACE, falcon(), manager="test"))
+            asked.clear()
+            await asyncio.sleep(900)
+            assert len((await client.list(NODE_CLAIM)).items) == int(not has_machines)
+            about_machines = [path for path in asked if kaito.MACHINE.version in path]
+            assert 0 < len(about_machines) <= 31
+
+    run(story())
+
+
+def test_the_kind_of_machines_may_go_and_the_controller_goes_on() -> None:
+    async def story() -> None:
+        async with _controlled([]) as (server, client):
+            _put_machine(server)
+            await asyncio.sleep(120)
+            put(server.api, request.apply(kaito.WORKSPACE, falcon(), manager="test"))
+            await asyncio.sleep(600)
+            assert not (await client.list(NODE_CLAIM)).items
+            crd = f"{kaito.MACHINE.plural}.{kaito.MACHINE.group}"
+            put(server.api, request.delete(CRD, "", crd))
+            put(server.api, request.delete(NODE, "", "vm-m"))
+            await asyncio.sleep(600)
+            assert len((await client.list(NODE_CLAIM)).items) == 1
+
+    run(story())
