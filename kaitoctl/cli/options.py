@@ -21,7 +21,7 @@ CatalogFile = Annotated[
     str | None,
     typer.Option(
         "--catalog",
-        help="Your own presets, models and instance types, over those that ship.",
+        help="Your own presets, models and instance types; or ID=FOLDER, a model's own config.json.",
         metavar="FILE",
         envvar="KAITOCTL_CATALOG",
     ),

@@ -51,8 +51,10 @@ def look_up(known: Catalog, name: str, target: str | None) -> list[Preset | Mode
         near = catalog.close_matches(name, names)
         hint = f"did you mean {' or '.join(near)}?" if near else "`kaitoctl models list` names them all"
         if "/" in name:  # KAITO takes any of Hugging Face; its size is the user's to say
-            hint += "; or put its figures into a file for --catalog: "
-            hint += "id, weights_gib, bytes_per_token, context_limit"
+            hint += (
+                f"; or give the folder of its config.json: --catalog {name[:100]}=FOLDER; or put its figures "
+            )
+            hint += "into a file for --catalog: id, weights_gib, bytes_per_token, context_limit"
         raise InputError(f"{name!r} is neither a preset nor a model of the catalog", hint=hint)
     if (row := _in_between(target)) is not None and releases.is_preset_name(row, name, known):
         if row.has_own_sizes and (sized := releases.as_of(target, known).model(name)) is not None:

@@ -125,6 +125,8 @@ def _on_instance_types(known: Catalog, name: str, options: FitOptions) -> None:
             output.data(choice.instance_type.name)
     else:
         output.step(f"{_label(wanted)} on KAITO {target}" + (f"; {costs.origin}" if costs.per_hour else ""))
+        if wanted in known.own_models.values() and wanted.note:
+            output.note(wanted.note)
         wide = options.output_format == "wide"
         rows = in_order(fit_table.by_family(choices) if options.show_all else fitting)
         blocks = fit_table.report(

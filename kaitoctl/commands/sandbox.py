@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import NO_FLAGS, Command
@@ -17,7 +16,7 @@ from kaitoctl.commands.cluster import connected
 from kaitoctl.commands.sandbox_server import shapes
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import catalog_file
+from kaitoctl.kaito import catalog_file, hub_files
 from kaitoctl.kaito.catalog import close_matches
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import NODE, labels_of
@@ -164,7 +163,7 @@ def _say_options(folder: sandbox_process.Folder, asked: list[str]) -> None:
 def _arguments(speed: float, no_controller: bool, catalog: str | None) -> list[str]:
     """The options of `sandbox serve` that say this, wherever it is run."""
     arguments = ["--speed", f"{speed:g}", *(["--no-controller"] if no_controller else [])]
-    return [*arguments, *(["--catalog", str(Path(catalog).absolute())] if catalog else [])]
+    return [*arguments, *(["--catalog", hub_files.absolute(catalog)] if catalog else [])]
 
 
 def _run(work: Coroutine[object, object, object]) -> None:

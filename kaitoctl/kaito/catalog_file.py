@@ -171,12 +171,20 @@ Row = TypeVar("Row", Preset, Model, InstanceType)
 def read(path: str | None) -> Catalog:
     """What ships with us and the rows of the file at `path`; only what ships when there is no path.
 
+    Args:
+        path: of the file; or `OWNER/NAME=FOLDER`, a model of Hugging Face by its own files.
+
     Raises:
         InputError: the file cannot be read, or as `parse`.
     """
     if not path:
         return catalog.SHIPPED
+    from kaitoctl.kaito import hub_files
     from kaitoctl.kube.documents import text_of_file
+
+    if (given := hub_files.given(path)) is not None:
+        model = hub_files.read(given)
+        return Catalog(own_models=MappingProxyType({model.id.lower(): model}))
 
     return parse(text_of_file(path, f"catalog {path}", most=_MAX_BYTES), path)
 
@@ -198,6 +206,13 @@ def parse(text: str, source: str) -> Catalog:
     if len(documents) > 1:
         raise InputError(f"catalog {source}: {len(documents)} documents; one is expected")
     document = documents[0] if documents else {}
+    if (
+        not SCHEMA["properties"].keys() & document.keys()
+        and {"architectures", "model_type"} & document.keys()
+    ):
+        from kaitoctl.kaito.hub_files import nameless
+
+        raise nameless(source)
     problems = [str(problem) for problem in schema.problems(document, SCHEMA, unknown="error")]
     if problems:
         raise _error(source, problems)
@@ -281,12 +296,11 @@ def _preset(row: dict[str, Any]) -> Preset:
 
 
 def _model(row: dict[str, Any]) -> Model:
-    # KAITO's own rule for the disk: the weights and 80 GiB beside them.
-    disk = f"{int(row['weights_gib'] + 80)}Gi"
-    name = row["id"].rpartition("/")[2].lower()
+    from kaitoctl.kaito import hub_model
+
     weights = float(row["weights_gib"])
     return catalog.model_of(
-        {"name": name, "disk": disk, "source": "own catalog", **row, "weights_gib": weights}
+        {**hub_model.settled(row), "source": "own catalog", **row, "weights_gib": weights}
     )
 
 

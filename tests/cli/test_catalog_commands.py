@@ -409,7 +409,7 @@ def test_the_schema_is_for_clusters_and_for_editors(offline: Shell) -> None:
         (["skus", "list", "--cloud", "moon"], "--cloud"),
         (["fit"], "name a preset"),
         (["fit", "nope"], "neither a preset nor a model"),
-        (["fit", "Qwen/Qwen3-8B"], "or put its figures into a file for --catalog"),
+        (["fit", "Qwen/Qwen3-8B"], "or give the folder of its config.json: --catalog Qwen/Qwen3-8B=FOLDER"),
         (["fit", "--pods", "p.json", "falcon-7b"], "--nodes is missing"),
         (["fit", "--nodes", "n.json", "--cluster"], "give one of them"),
         (["fit", "--nodes", "no-such.json"], "no-such.json"),

@@ -13,6 +13,16 @@ A100 = "Standard_NC24ads_A100_v4"
 V12 = ("--target-version", "v0.12")
 MODEL = "owner/big-model"
 FIGURES = f"models: [{{id: {MODEL}, weights_gib: 140, bytes_per_token: 327680, context_limit: 131072}}]"
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 8192,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+}
+INDEX = {"metadata": {"total_size": 140 * 2**30}, "weight_map": {}}
+"""The same figures in the files of the model itself."""
 NODES = 3
 """What those figures take."""
 
@@ -20,6 +30,9 @@ NODES = 3
 @pytest.fixture
 def files(offline: Shell) -> Shell:
     (offline.home / "figures.yaml").write_text(FIGURES)
+    (offline.home / "files").mkdir()
+    (offline.home / "files" / "config.json").write_text(json.dumps(CONFIG))
+    (offline.home / "files" / "model.safetensors.index.json").write_text(json.dumps(INDEX))
     resource = {"labelSelector": {"matchLabels": {"apps": "big"}}, "instanceType": A100}
     inference = {"preset": {"name": MODEL}}
     workspace = {
@@ -50,7 +63,7 @@ def files(offline: Shell) -> Shell:
 def knowing(files: Shell) -> Iterator[Shell]:
     """A sandbox whose controller has the figures; commands have them where they are told."""
     where: dict[str, Any] = {"KAITOCTL_SANDBOX_NAME": "sizes"}
-    files.kaitoctl("sandbox", "up", "--speed", "1000", "--catalog", "figures.yaml", **where)
+    files.kaitoctl("sandbox", "up", "--speed", "1000", "--catalog", f"{MODEL}=files", **where)
     try:
         yield files
     finally:
@@ -64,7 +77,7 @@ def asked(shell: Shell, *words: str, code: int = 0, **how: Any) -> tuple[str, st
 
 def test_the_nodes_of_a_model_of_unknown_size_are_at_least_so_many(knowing: Shell) -> None:
     here = ("--sandbox", *V12)
-    settles = f"kaitoctl fit {MODEL} --catalog FILE"
+    settles = f"kaitoctl fit {MODEL} --catalog {MODEL}=FOLDER"
     for file, least in (("big", 1), ("fleet", 2)):
         plan = ("plan", "-f", f"{file}.json", *here, "--prices", "prices.yaml")
         text, _ = asked(knowing, *plan, code=1)
@@ -115,7 +128,7 @@ def test_nodes_that_are_there_are_not_called_enough_without_a_size(files: Shell,
     assert f"preset {MODEL}, at least 1 x {A100}" in text and "1 of at least 1 required nodes usable." in text
     assert "Applying now" not in text
     assert f"KAITO asks Hugging Face for the size of {MODEL}" in beside
-    assert f"kaitoctl fit {MODEL} --catalog FILE" in beside
+    assert f"kaitoctl fit {MODEL} --catalog {MODEL}=FOLDER" in beside
     if target == "v0.12":
         sized, _ = asked(files, *check, "--catalog", "figures.yaml")
         assert f"{NODES} of {NODES} required nodes usable" in sized
@@ -133,3 +146,30 @@ def test_a_model_that_the_controller_alone_knows_is_told_and_changed_by_what_it_
     asked(knowing, "create", "inference-set", "fleet", *create)
     _, beside = asked(knowing, "scale", "fleet", "--replicas", "2", "--yes", "--sandbox")
     assert "cannot tell: what its new replicas take" in beside
+
+
+def test_a_models_own_files_are_figures_wherever_figures_are(files: Shell) -> None:
+    def made(*arguments: str) -> dict[str, Any]:
+        row: dict[str, Any] = json.loads(files.kaitoctl(*arguments, "-o", "json").stdout)["models"][0]
+        return row
+
+    by_files = made("models", "describe", MODEL, "--catalog", f"{MODEL}=files")
+    (files.home / "saved.json").write_text(json.dumps({"models": [by_files]}))
+    assert made("models", "describe", MODEL, "--catalog", "saved.json") == by_files
+    by_hand = made("models", "describe", MODEL, "--catalog", "figures.yaml")
+    assert {key for key in by_files if by_files[key] != by_hand[key]} == {
+        "architectures",
+        "attention",
+        "source",
+        "tool_call_parser",
+    }
+    settings = ("--catalog", f"{MODEL}=files", "-o", "json")
+    rendered = json.loads(files.kaitoctl("render", "-f", "big.json", *settings).stdout)["items"]
+    (server,) = (item for item in rendered if item["kind"] == "StatefulSet")
+    line = server["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+    assert server["spec"]["replicas"] == NODES and f"--pipeline-parallel-size={NODES}" in line
+    assert "--dtype=bfloat16" in line and "--tool-call-parser=llama3_json" in line
+    fits = json.loads(files.kaitoctl("fit", MODEL, *settings).stdout)["choices"]
+    assert next(one["nodes"] for one in fits if one["instance_type"] == A100) == NODES
+    (files.home / "files" / "model.safetensors.index.json").unlink()
+    files.kaitoctl("fit", MODEL, *settings, code=2)

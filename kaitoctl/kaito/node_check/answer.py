@@ -306,8 +306,8 @@ class Verdict(Struct, frozen=True):
         """What tells how many nodes a model takes that no catalog has; empty when that is known."""
         if not self.unsized:
             return ""
-        return "its figures in a catalog of yours tell: " + Command(
-            "kaitoctl fit", self.unsized, "--catalog", "FILE"
+        return "its config.json tells: " + Command(
+            "kaitoctl fit", self.unsized, "--catalog", f"{self.unsized}=FOLDER"
         )
 
     @property

@@ -93,7 +93,12 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
         known = None
     if known is None and subject.target == OWN and _is_id(name):
         message = f"the size of {name[:80]!r} is not known: no --catalog has its figures"
-        yield error(f"{where}.name", "KW142", message, "put its figures into a file for --catalog")
+        yield error(
+            f"{where}.name",
+            "KW142",
+            message,
+            f"give its config.json: --catalog {name[:80]}=FOLDER, or its figures",
+        )
     elif known is None:
         message = f"preset {name[:80]!r} is not in the catalog"
         hint: Advice = _elsewhere(subject, name) or did_you_mean(name, [*presets, *_models_too(subject)])
