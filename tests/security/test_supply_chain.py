@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -50,6 +51,37 @@ def test_two_builds_of_the_wheel_are_the_same_bytes(tmp_path: Path) -> None:
     assert build(tmp_path / "one", 0o022) == build(tmp_path / "other", 0o077)
 
 
+PAGES_WITHOUT = """
+import sys
+hidden = set(sys.argv[1:])
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hidden)
+from release.man_pages import pages
+print(len(pages()))
+"""
+
+
+def test_a_build_brings_all_that_it_imports() -> None:
+    """Who installs from source builds where nothing is but what the build asks for."""
+    there = with_theirs(declared()["build-system"]["requires"])
+    modules = importlib.metadata.packages_distributions()
+    hidden = {module for module, names in modules.items() if there.isdisjoint(map(normalised, names))}
+    assert {"yaml", "kubernetes", "jsonschema"} <= hidden
+    command = [sys.executable, "-c", PAGES_WITHOUT, *(hidden - {"kaitoctl"})]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
+
+
+def test_a_build_asks_for_the_versions_that_run() -> None:
+    project = {Requirement(one).name: one for one in declared()["project"]["dependencies"]}
+    asked = {Requirement(one).name: one for one in declared()["build-system"]["requires"]}
+    assert {name: one for name, one in asked.items() if project.get(name, one) != one} == {}
+
+
 # --- what it needs ---------------------------------------------------------------------------------------
 
 LICENCES = re.compile(
@@ -61,19 +93,31 @@ LICENCES = re.compile(
 """All let a program under the Apache License use the package as it is."""
 
 
+def declared() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
 def runtime() -> set[str]:
     """The packages that come with kaitoctl, by their normalised names."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    waiting, found = list(project["dependencies"]), set()
+    return with_theirs(declared()["project"]["dependencies"])
+
+
+def with_theirs(requirements: Iterable[str]) -> set[str]:
+    """The packages that these requirements bring, by their normalised names."""
+    waiting, found = list(requirements), set()
     while waiting:
         requirement = Requirement(waiting.pop())
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        name = normalised(requirement.name)
         if name not in found:
             found.add(name)
             waiting += importlib.metadata.requires(name) or []
     return found
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def licence(name: str) -> list[str]:
