@@ -92,18 +92,23 @@ def plan(
 @options.grouped
 def verify(
     to: _To,
+    given: options.ManifestsToRead = options.TO_READ,
     output_format: Annotated[str, options.formats("text", "json", "yaml")] = "text",
     catalog: options.CatalogFile = None,
     target: options.WholeCluster = options.WHOLE_CLUSTER,
 ) -> None:
     """Verify after an upgrade: the controller, the CRD, and that every Workspace serves again.
 
-    Exit code 0: all is done; 1: something is not.
+    With -f of the Workspaces in manifests, and that these are written for the new release. Exit code 0: all
+    is done; 1: something is not.
 
     \b
     Examples:
       kaitoctl upgrade verify --to v0.12
+      kaitoctl upgrade verify --to v0.12 -f models/
     """
     from kaitoctl.commands import upgrade
 
-    raise typer.Exit(upgrade.verify(to=to, output_format=output_format, catalog=catalog, target=target))
+    raise typer.Exit(
+        upgrade.verify(to=to, given=given, output_format=output_format, catalog=catalog, target=target)
+    )

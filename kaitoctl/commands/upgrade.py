@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Command, text
 from kaitoctl.commands import invocation, option_values, plan_documents, plan_world
 from kaitoctl.commands.asked_context import contexts_on_cluster
 from kaitoctl.commands.cluster import connected, served_versions, workspace_kind
@@ -15,14 +15,16 @@ from kaitoctl.commands.kaito_detection import kaito_here, rules_in
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.errors import ExitCode, InputError, NegativeAnswer
-from kaitoctl.kaito import api, catalog_file, convert, planning, upgrade, validation
+from kaitoctl.kaito import api, catalog_file, convert, node_claims, planning, upgrade, validation
 from kaitoctl.kaito.validation import releases
-from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by
+from kaitoctl.kube.objects import DEPLOYMENT, ObjectKey, dig, is_controlled_by, key_of, uid_of
 from kaitoctl.screens import markdown, output, upgrade_screen
 from kaitoctl.screens.layout import Paragraph, indented
-from kaitoctl.workspace_controller.stores import workspace_of_labels
+from kaitoctl.workspace_controller.stores import bought_for, machine_stays, workspace_of_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kaitoctl.commands.option_values import Manifests
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
@@ -184,22 +186,31 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
             workload=workload,
             pods=world.stores.pods.by(workspace_of_labels, key),
         )
-        claims = world.stores.claims.by(workspace_of_labels, key)
+        there = bought_for(world.stores, key, uid_of(workspace))
+        machines = [claim for claim in there if node_claims.is_machine(claim)]
+        claims = [claim for claim in there if claim not in machines]
         if one.outcome == "restarts":
             asked_for = share.of(one.written, claims, context=contexts.get(key, 0)).asked
             one = replace(one, nodes_asked=asked_for)
-        found.append(one)
+        stays = tuple(machine_stays(world.stores, claim, f"KAITO {asked.to}") for claim in machines)
+        found.append(replace(one, machines=stays))
     return release, found
 
 
 # --- verify ------------------------------------------------------------------------------------------------
 
 
-def verify(*, to: str, output_format: str, catalog: str | None, target: Target) -> int:
-    """Say whether the upgrade has been done: its controller, its CRD, and every Workspace."""
+def verify(*, to: str, given: Manifests, output_format: str, catalog: str | None, target: Target) -> int:
+    """Say whether the upgrade has been done: its controller, its CRD, and every Workspace.
+
+    Of those in files, where such are given, also whether the files are as the new release wants them.
+    """
     option_values.output_format(output_format, ("text", "json", "yaml"))
     known = catalog_file.read(catalog)
-    checks = invocation.answer_of(_verify(target, _release(to), known))
+    release = _release(to)
+    documents = _workspaces(given) if given.is_given else None
+    checks = invocation.answer_of(_verify(target, release, known, documents))
+    checks += [_rewritten(source, obj, release, known, given) for source, obj in documents or ()]
     if option_values.is_structured(output_format):
         rows = [{"what": what, "ok": not fault, "fault": fault} for what, fault in checks]
         output.write_structured({"to": to, "checks": rows}, output_format)
@@ -219,8 +230,23 @@ def _verdict(what: str, fault: str) -> Paragraph:
     return Paragraph(text, mark=mark, plain=f"{mark} {text}")
 
 
-async def _verify(target: Target, to: str, known: Catalog) -> list[tuple[str, str]]:
+def _rewritten(source: str, obj: Object, to: str, known: Catalog, given: Manifests) -> tuple[str, str]:
+    """Whether a document is as the new release wants it: else the next apply undoes the upgrade."""
+    one = upgrade.effect(obj, source=source, now=to, to=to, known=known)
+    fault = "; ".join(one.problems)
+    if not fault and one.is_rewritten:
+        way = ("--in-place",) if given.are_files else ()
+        rewrite = Command("kaitoctl convert", *given.words, "--to", "v1beta1", *way)
+        fault = text("it is written for an older release: " + rewrite + " rewrites it")
+    return f"{source} is written for {to}", fault
+
+
+async def _verify(
+    target: Target, to: str, known: Catalog, documents: Sequence[tuple[str, Object]] | None
+) -> list[tuple[str, str]]:
+    """The checks of the cluster, and of its Workspaces: of those of the documents, where there are any."""
     async with connected(target) as client:
+        wanted = [_key_of(obj, client.namespace) for _, obj in documents or ()]
         served = await served_versions(client)
         version = (await kaito_here(client, served)).target
         is_there = upgrade.names_release(to, version or "")
@@ -236,6 +262,11 @@ async def _verify(target: Target, to: str, known: Catalog) -> list[tuple[str, st
         async with observe_overview(client, "", once=True) as picture:
             rows, _ = picture.rows()
         left = await _deployments(client)
+    if documents is not None:
+        there = {row.key for row in rows}
+        missing = "it is not in the cluster"
+        checks += [(f"Workspace {key} exists", "" if key in there else missing) for key in wanted]
+        rows = [row for row in rows if row.key in wanted]
     for row in rows:
         title = f"Workspace {row.key}"
         checks.append((f"{title} is ready", "" if row.state == "Ready" else f"{row.state}: {row.where}"))
@@ -248,6 +279,11 @@ async def _verify(target: Target, to: str, known: Catalog) -> list[tuple[str, st
                 (f"{title} has no Deployment any more", "the old one still exists: it has not migrated")
             )
     return checks
+
+
+def _key_of(obj: Object, namespace: str) -> ObjectKey:
+    key = key_of(obj)
+    return ObjectKey(key.namespace or namespace, key.name)
 
 
 async def _deployments(client: Client) -> list[Object]:

@@ -132,17 +132,18 @@ def launching_words(names: Sequence[str]) -> str:
     return f"{asked}; another is bought if none has joined {minutes} minutes after that"
 
 
-def stays_words(machine: Object, *, has_node: bool = True) -> Advice:
-    """That a Machine stays where kaitoctl's controller has taken its Workspace over, and what deletes it.
+def stays_words(machine: Object, *, has_node: bool = True, manager: str = "kaitoctl's controller") -> Advice:
+    """That a Machine stays where another has taken its Workspace over, and what deletes it.
 
     Args:
         machine: of an older KAITO.
         has_node: whether the node that it names, if any, is there and is not being deleted.
+        manager: that other: kaitoctl's controller, or a release of KAITO that asks with NodeClaims.
     """
     name, node = machine["metadata"]["name"], node_of(machine)
     resource = kubectl_hints.resource_of(api.MACHINE.kind)
     deleting = Command("kubectl delete", resource, name)
-    policy = "kaitoctl's controller deletes no Machine of an older KAITO; "
+    policy = f"{manager} deletes no Machine of an older KAITO; "
     if node and has_node:
         words = f"Machine {name} (node {node}) stays and goes on costing: {policy}"
         return words + kubectl_hints.pods_on(node) + " shows who uses its node, " + deleting + " deletes both"

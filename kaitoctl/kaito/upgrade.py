@@ -70,6 +70,7 @@ class Effect(Struct, frozen=True):
         nodes_asked: how many nodes are asked for that are not asked for now; None when no cluster was asked.
         written: the Workspace as the new release wants it.
         is_rewritten: whether that differs from what there is.
+        machines: what becomes of each Machine, by which KAITO up to v0.4.1 asked for its nodes, in words.
     """
 
     key: ObjectKey
@@ -82,6 +83,7 @@ class Effect(Struct, frozen=True):
     nodes_asked: int | None
     written: Object
     is_rewritten: bool
+    machines: tuple[str, ...] = ()
 
     @property
     def breaks(self) -> bool:
@@ -91,7 +93,7 @@ class Effect(Struct, frozen=True):
     @property
     def is_fine(self) -> bool:
         """Whether nothing at all is to be done or expected."""
-        is_quiet = self.outcome == "stays" and not self.clients and not self.nodes_asked
+        is_quiet = self.outcome == "stays" and not (self.clients or self.nodes_asked or self.machines)
         return is_quiet and not (self.problems or self.remarks or self.is_rewritten)
 
     def as_json(self) -> Object:
@@ -111,6 +113,7 @@ class Effect(Struct, frozen=True):
             "podsRestarted": self.outage.pods,
             "mostSecondsWithoutService": self.outage.most_s if self.outage.pods else 0,
             "nodesAsked": self.nodes_asked,
+            "machines": list(self.machines),
             "written": self.written,
         }
 

@@ -58,6 +58,7 @@ def _details(one: Effect) -> Iterator[str]:
         yield one.outage.words
     if one.nodes_asked:
         yield f"nodes asked for: {one.nodes_asked}, as those that there are are not recognised"
+    yield from one.machines
     if one.clients:
         yield f"clients: {one.clients}"
 
@@ -85,7 +86,7 @@ def _steps(found: Sequence[Effect], to: str, where: Sequence[str], *, are_files:
         first: Advice = rewrite if are_files else printing + " > workspaces.yaml"
         second = Command("kaitoctl plan", *(where if are_files else ("-f", "workspaces.yaml")))
         steps.append(("rewrite the manifests, and look at what they change:", (first, second)))
-    steps.append(("verify:", (Command("kaitoctl upgrade verify --to", to),)))
+    steps.append(("verify:", (Command("kaitoctl upgrade verify --to", to, *(where if are_files else ())),)))
     yield "Order:"
     for number, (words, commands) in enumerate(steps, start=1):
         yield f"  {number}. {words}"

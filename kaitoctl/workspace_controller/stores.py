@@ -109,9 +109,10 @@ def counted(stores: Stores, claims: Iterable[Object]) -> list[Object]:
     ]
 
 
-def machine_stays(stores: Stores, machine: Object) -> str:
+def machine_stays(stores: Stores, machine: Object, manager: str = "kaitoctl's controller") -> str:
     """That a Machine stays, and what shows and deletes it, in words."""
-    return text(node_claims.stays_words(machine, has_node=_has_node(stores, machine)))
+    has_node = _has_node(stores, machine)
+    return text(node_claims.stays_words(machine, has_node=has_node, manager=manager))
 
 
 def _has_node(stores: Stores, claim: Object) -> bool:

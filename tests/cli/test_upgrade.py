@@ -30,6 +30,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: other}
 """
+ALONE = OLD.partition("---")[0].replace("  preferredNodes: [gpu-a]\n", "")
 LOST = OLD.replace("phi-4", "falcon-7b").replace("name: phi ", "name: falcon ")
 
 
@@ -170,6 +171,73 @@ def test_an_upgrade_is_verified(today: Shell) -> None:
     assert found["Workspace default/phi is valid for v0.12"] == ""
     text = today.kaitoctl("upgrade", "verify", "--to", "v0.12", code=1)
     assert "✗ Workspace default/phi is ready" in text.stdout and "1 of 4 checks failed" in text.stderr
+
+
+def test_the_workspaces_of_files_are_verified(today: Shell) -> None:
+    """Each is in the cluster, and written for the new release: else the next apply undoes the upgrade."""
+    own = {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig}
+    today = Shell(today.home, "verified", own)
+    models = today.home / "verified-models"
+    models.mkdir()
+    there = "metadata:\n  namespace: verified"
+    now = ALONE.replace("metadata:", there)
+    (models / "there.yaml").write_text(now.replace("phi ", "there ").replace("v1alpha1", "v1beta1"))
+    (models / "not-there.yaml").write_text(now.replace("phi ", "not-there "))
+    (models / "lost.yaml").write_text(now.replace("phi ", "lost ").replace("phi-4", "falcon-7b"))
+    today.kubectl("create", "namespace", "verified")
+    today.kubectl("create", "-f", str(models / "there.yaml"))
+    verify = ("upgrade", "verify", "--to", "v0.12", "-f", "verified-models", "-o", "json")
+    done = today.kaitoctl(*verify, code=1)
+    found = {one["what"]: one["fault"] for one in json.loads(done.stdout)["checks"]}
+    assert found["Workspace verified/there exists"] == ""
+    assert found["Workspace verified/not-there exists"] == "it is not in the cluster"
+    assert "Waiting" in found["Workspace verified/there is ready"]
+    assert found["verified-models/there.yaml: document 1 is written for v0.12"] == ""
+    rewrite = "kaitoctl convert -f verified-models -R --to v1beta1 --in-place"
+    assert rewrite in found["verified-models/not-there.yaml: document 1 is written for v0.12"]
+    assert "falcon-7b" in found["verified-models/lost.yaml: document 1 is written for v0.12"]
+    assert not any("default/" in what for what in found), "of others nothing is said"
+
+
+MACHINE = {
+    "apiVersion": "karpenter.sh/v1alpha5",
+    "kind": "Machine",
+    "metadata": {
+        "name": "wsm",
+        "labels": {"kaito.sh/workspace": "old", "kaito.sh/workspacenamespace": "default"},
+    },
+    "spec": {},
+}
+
+
+def test_machines_that_the_new_release_does_not_know_are_named(today: Shell) -> None:
+    """It neither counts one that has no node, nor deletes any with its Workspace."""
+    today = Shell(today.home, "..", {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig})
+    (today.home / "old.yaml").write_text(ALONE.replace("phi ", "old "))
+    today.kubectl("create", "-f", "old.yaml")
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha5", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": "Machine", "plural": "machines", "singular": "machine"}
+    today.apply(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "machines.karpenter.sh"},
+            "spec": {"group": "karpenter.sh", "scope": "Cluster", "names": names, "versions": [version]},
+        }
+    )
+    today.apply(MACHINE)
+    plan = ("upgrade", "plan", "--from", "v0.3", "--to", "v0.12", "-o", "json")
+    found = json.loads(today.run(str(BIN / "kaitoctl"), *plan).stdout)["workspaces"]
+    (mine,) = [one for one in found if one["name"] == "old"]
+    assert (mine["outcome"], mine["nodesAsked"]) == ("restarts", 1)
+    (words,) = mine["machines"]
+    assert "Machine wsm is not waited for, it has no node" in words and "KAITO v0.12 deletes no" in words
+    assert "kubectl delete machines.karpenter.sh wsm" in words
+    shown = today.run(str(BIN / "kaitoctl"), *plan[:-2]).stdout
+    assert words in " ".join(shown.split())
+    today.kubectl("delete", "crd", "machines.karpenter.sh")
+    today.kubectl("delete", "workspace", "old")
 
 
 def test_the_workspaces_of_a_cluster_are_planned(shell: Shell, namespace: str) -> None:
