@@ -21,6 +21,7 @@ from kaitoctl.commands.observe_workspace import WorkspaceObservation, observe_wo
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
+from kaitoctl.kaito import controller_errors
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.rollout import Phase, Progress, progress
 from kaitoctl.kaito.snapshot import Snapshot
@@ -193,7 +194,8 @@ async def _until_ready(
             last.generation = generation_of(seen.workspace)
         where = progress(seen)
         is_old = where.outcome == "ready" and not has_arrived(seen)
-        if is_old or (where.outcome == "failed" and is_from_before(seen)):
+        is_refused = controller_errors.is_given_up(seen.workspace, is_ours=seen.is_ours)
+        if is_old or (where.outcome == "failed" and not is_refused and is_from_before(seen)):
             where = Progress(Phase.ACCEPTED, "the old pods are still running")
         if where.outcome == "failed":
             seen = await with_evidence(client, seen, is_sandbox=target.sandbox, managed=managed)

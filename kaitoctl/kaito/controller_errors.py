@@ -141,6 +141,17 @@ def last_error(workspace: Object) -> str:
     return ""
 
 
+def is_given_up(workspace: Object, *, is_ours: bool) -> bool:
+    """Whether the controller makes nothing of this generation, whatever the pods from before do.
+
+    Args:
+        workspace: the Workspace.
+        is_ours: as in `failure`.
+    """
+    reason = conditions.current(workspace, api.WORKSPACE_SUCCEEDED).get("reason")
+    return reason != UNMEASURED and bool(failure(workspace, is_ours=is_ours))
+
+
 def failure(workspace: Object, *, is_ours: bool) -> str:
     """Why the controller has given this generation up; empty when it has not.
 

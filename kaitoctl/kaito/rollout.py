@@ -166,6 +166,9 @@ def _with_error(detail: str, workspace: Object) -> str:
 
 
 def _failure(workspace: Object, seen: Snapshot) -> str:
+    said = controller_errors.failure(workspace, is_ours=seen.is_ours)
+    if said and is_refused(workspace):
+        return said  # nothing is made of it, so what pods and claims say is about what was before
     for claim in seen.claims:
         if not is_being_deleted(claim) and (why := claim_failure(claim)):
             return f"NodeClaim {claim['metadata']['name']}: {why}"
@@ -183,7 +186,7 @@ def _failure(workspace: Object, seen: Snapshot) -> str:
     for workload in _workloads(workspace, seen):
         if not loads and (why := why_stalled(workload)):
             return f"{workload['kind']} {workload['metadata']['name']}: {why}"
-    return controller_errors.failure(workspace, is_ours=seen.is_ours)
+    return said
 
 
 def _station(workspace: Object, seen: Snapshot) -> Phase:

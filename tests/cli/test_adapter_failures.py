@@ -18,6 +18,8 @@ from adapting import SECRET, Served, image
 from fake_server import Answer, serving
 from shell import BIN, Shell
 
+A100 = "Standard_NC24ads_A100_v4"
+
 
 @pytest.fixture(scope="module")
 def shell(sandbox_shell: Shell) -> Shell:
@@ -61,6 +63,18 @@ def test_a_failure_is_taken_back_when_asked_for_and_is_still_a_failure(shell: Sh
     found = shell.get("workspace", "falcon", "-n", falcon.namespace)["inference"]["adapters"]
     assert found[0]["source"]["image"] == image("style")
     falcon.adapter("remove", "--name", "style")
+
+
+def test_what_the_controller_refuses_ends_though_the_old_pods_serve(shell: Shell, falcon: Served) -> None:
+    where = ("-n", falcon.namespace, "--yes")
+    shell.kaitoctl("create", "workspace", "phi", "--preset", "phi-4", "--instance-type", A100, *where)
+    # By the rules of v0.4 it has a strength; the controller that is there makes it with vLLM.
+    loud = ("--name", "loud", "--image", image("style"), "--strength", "0.5", "--target-version", "v0.4")
+    follow = ("--timeout", "300s", "--rollback-on-failure")
+    refused = shell.kaitoctl("add-adapter", "phi", *loud, *where, *follow, code=1)
+    error = refused.stderr.rpartition("error: ")[2]
+    assert "is refused: inference.adapters[0].strength" in error and "rolled back" in error
+    assert "adapters" not in shell.get("workspace", "phi", "-n", falcon.namespace)["inference"]
 
 
 def test_a_rollout_that_takes_too_long_is_a_timeout_with_the_way_back(shell: Shell, falcon: Served) -> None:

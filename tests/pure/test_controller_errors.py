@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from builders import workspace
 
-from kaitoctl.kaito.controller_errors import SplitMessage, failure, last_error, prospect, split
+from kaitoctl.kaito.controller_errors import SplitMessage, failure, is_given_up, last_error, prospect, split
 from kaitoctl.kaito.rollout import progress
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube.objects import Object
@@ -114,3 +114,12 @@ def failed(message: str) -> Object:
 
 def of(kind: str, message: str, reason: str = "workspaceFailed") -> Object:
     return {"type": kind, "status": "False", "reason": reason, "message": message, "observedGeneration": 1}
+
+
+def test_only_what_no_pod_can_change_is_given_up() -> None:
+    for error in FINAL:
+        assert is_given_up(failed(error), is_ours=False) and is_given_up(failed(error), is_ours=True)
+    assert not is_given_up(failed(PASSING[0]), is_ours=False)
+    failed_measure = of("WorkspaceSucceeded", "no result", "BenchmarkFailed")
+    unmeasured = workspace(status={"conditions": [failed_measure]})
+    assert failure(unmeasured, is_ours=False) and not is_given_up(unmeasured, is_ours=False)

@@ -105,6 +105,8 @@ def test_a_refused_generation_waits_for_nothing() -> None:
     found = progress(Snapshot(refused, [deployment()], [ready_pod()]))
     assert (found.phase, found.outcome, found.detail) == (Phase.REFUSED, "failed", why)
     assert found.phase.failed_words == "refused"
+    crashing = a_pod({"waiting": {"reason": "CreateContainerConfigError", "message": "no Secret"}})
+    assert progress(Snapshot(refused, [deployment()], [crashing])).detail == why, "it is a pod of before"
     pending = condition("InferenceReady", "False", "WorkspaceInferenceStatusPending", "waiting for nodes")
     without_nodes = workspace(status={"conditions": [told[0], pending, told[2]]})
     assert progress(Snapshot(without_nodes)).phase is Phase.NODES
