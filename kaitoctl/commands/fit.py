@@ -15,7 +15,8 @@ from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kaito.catalog import TARGETS, Preset
-from kaitoctl.kaito.fit import attainable_context, choices_on, gpu_nodes, placements
+from kaitoctl.kaito.fit import attainable_context, choices_on, placements
+from kaitoctl.kaito.gpu_nodes import gpu_nodes
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.prices import read_prices
 from kaitoctl.kaito.validation.releases import nearest
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kaitoctl.kaito.catalog import Catalog, InstanceType, Model
-    from kaitoctl.kaito.fit import Choice, GpuNode, Placement
+    from kaitoctl.kaito.fit import Choice, Placement
+    from kaitoctl.kaito.gpu_nodes import GpuNode
     from kaitoctl.kaito.prices import Prices
     from kaitoctl.kube.objects import Object
 
@@ -266,12 +268,14 @@ def _describe_nodes(nodes: tuple[GpuNode, ...]) -> None:
     for node in nodes:
         if node.faults:
             output.warning(f"{node.name}: {'; '.join(node.faults)}")
-        elif node.memory_gib is None:
+        elif node.memory_gib is None and not node.slices:
             output.warning(f"{node.name}: the memory of its GPUs is not known, so it is left out")
-        else:
+        elif node.gpus:
             what = "GPUs free" if node.is_whole else "shares or slices of GPUs can be used by one pod"
             output.note(f"{node.name}: {node.free} of {node.gpus} {what}, {node.memory_gib:g} GiB each")
         if not node.faults:
+            if node.slices:
+                output.note(f"{node.name}: {', '.join(one.words for one in node.slices)}")
             for words in node.warnings:
                 output.warning(f"{node.name}: {words}")
 
@@ -304,6 +308,10 @@ def _node(node: GpuNode) -> dict[str, Any]:
         "gpus": node.gpus,
         "free": node.free,
         "gpu_memory_gib": node.memory_gib,
+        "slices": [
+            {"resource": one.resource, "allocatable": one.allocatable, "free": one.free}
+            for one in node.slices
+        ],
         "faults": list(node.faults),
         "warnings": list(node.warnings),
     }

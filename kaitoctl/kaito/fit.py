@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kaitoctl.kaito import catalog, gpu_age, node_check
 from kaitoctl.kaito.api import GPU
-from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
+from kaitoctl.kaito.catalog import InstanceType, Model, Preset
 from kaitoctl.kaito.estimate import (
     CONTEXT,
     RESERVED_GIB,
@@ -30,7 +31,10 @@ from kaitoctl.kaito.estimate import (
     estimated_nodes,
     usable_gib,
 )
-from kaitoctl.kube.objects import Object, dig, quantity, whole_number
+from kaitoctl.kaito.node_check.sharing import profile_gib
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.gpu_nodes import GpuNode
 
 MAX_NODES = 8
 """More nodes than this are not looked at unless asked for."""
@@ -99,38 +103,6 @@ class Placement(Struct, frozen=True):
     def fits(self) -> bool:
         """Whether it runs."""
         return bool(self.nodes)
-
-
-class GpuNode(Struct, frozen=True):
-    """A node as `placements` sees it.
-
-    Args:
-        name: of the node.
-        instance_type: its label, empty when it has none.
-        gpus: devices that pods may ask for.
-        free: devices that nobody holds; of shares and slices of GPUs only as many as one pod can use.
-        memory_gib: memory of one device as the node's labels say, else the catalog; None when neither does.
-        catalogued_gib: the other way round: a driver reports a little less than the maker's figure.
-        faults: why it cannot be used at all.
-        warnings: what speaks against it, and keeps no pod away.
-        main_memory_gib: main memory for pods; None when that is not known.
-        is_whole: whether each device is a GPU of its own.
-        labelled: GPUs that its labels say it has, and pods of KAITO v0.12 ask for; 0 when they say nothing.
-        capability: the GPUs' compute capability, None when it is not known.
-    """
-
-    name: str
-    instance_type: str
-    gpus: int
-    free: int
-    memory_gib: float | None
-    catalogued_gib: float | None
-    faults: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    main_memory_gib: float | None = None
-    is_whole: bool = True
-    labelled: int = 0
-    capability: tuple[int, int] | None = None
 
 
 # --- how much it takes -----------------------------------------------------------------------------------
@@ -292,61 +264,6 @@ def fault_of(machine: InstanceType, target: str | None = None) -> str:
 # --- presets on the nodes that there are -------------------------------------------------------------------
 
 
-def gpu_nodes(
-    nodes: Iterable[Object], pods: Iterable[Object] | None = (), *, known: Catalog = catalog.SHIPPED
-) -> tuple[GpuNode, ...]:
-    """The nodes that have GPUs, or claim to, with what is free on them.
-
-    Args:
-        nodes: as the API server sends them.
-        pods: whose GPUs are taken; those that ended are not counted. None when that is not known.
-        known: where the memory of an instance type's GPUs is looked up when the node's labels do not tell.
-    """
-    listed = list(nodes)
-    by_name = {name: node for node in listed if isinstance(name := dig(node, "metadata", "name"), str)}
-    # The question of check-nodes, asked for a Workspace that names every node and wants nothing else.
-    everyone: Object = {"resource": {"instanceType": "-", "preferredNodes": list(by_name)}}
-    rules = node_check.Rules(catalog=known)
-    seen = []
-    there = None if pods is None else list(pods)
-    crowds = None if there is None else node_check.crowds(everyone, there)
-    for node in node_check.verdict(everyone, listed, there, rules=rules, crowds=crowds).nodes:
-        machine = known.machine(node.instance_type)
-        if machine is None and any(finding.code == "no-gpu" for finding in node.failures):
-            continue  # an ordinary node
-        gpus, reported = node.gpus, node.gpus.memory_gib
-        catalogued = machine.gpu_memory_gib / machine.gpus if machine and gpus.sharing is None else None
-        free = gpus.allocatable if gpus.free is None else gpus.free
-        seen.append(
-            GpuNode(
-                name=node.name,
-                instance_type=node.instance_type,
-                gpus=gpus.allocatable,
-                free=min(free, gpus.together),
-                memory_gib=catalogued if reported is None else reported,
-                catalogued_gib=reported if catalogued is None else catalogued,
-                faults=tuple(finding.message for finding in node.failures),
-                warnings=tuple(item.message for item in node.warnings if item.code != "gpu-labels-missing"),
-                main_memory_gib=_main_memory_gib(by_name.get(node.name)),
-                is_whole=gpus.sharing is None,
-                labelled=_labelled(by_name.get(node.name)),
-                capability=node_check.capability(by_name.get(node.name), known),
-            )
-        )
-    return tuple(seen)
-
-
-def _labelled(node: Object | None) -> int:
-    return whole_number(dig(node, "metadata", "labels", "nvidia.com/gpu.count")) or 0
-
-
-def _main_memory_gib(node: Object | None) -> float | None:
-    try:
-        return float(quantity(str(dig(node, "status", "allocatable", "memory")))) / _GIB
-    except (ValueError, OverflowError):
-        return None
-
-
 def placements(
     wanted: Iterable[Preset | Model],
     nodes: Sequence[GpuNode],
@@ -361,13 +278,13 @@ def placements(
 
     Args:
         wanted: what could run.
-        nodes: from `gpu_nodes`.
+        nodes: from `gpu_nodes.gpu_nodes`.
         context: tokens to leave room for; counts for models only.
         release: of KAITO; None takes the newest that has the preset or model.
     """
-    usable = [node for node in nodes if not node.faults and node.memory_gib is not None]
+    usable = [node for node in nodes if not node.faults and (node.memory_gib is not None or node.slices)]
     answers = [_placement(item, usable, context, release or newest(item)) for item in wanted]
-    unknown = [node.name for node in nodes if not node.faults and node.memory_gib is None]
+    unknown = [node.name for node in nodes if not node.faults and node not in usable]
     if unknown and not usable:
         why = f"the memory of the GPUs of {', '.join(unknown[:3])} is not known (label nvidia.com/gpu.memory)"
         answers = [Placement(answer.wanted, (), why) for answer in answers]
@@ -399,7 +316,9 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int, r
     for node in nodes:
         # KAITO v0.12 reads the labels, and its pods ask for all GPUs that a node has; before, tables counted.
         memory_gib = node.memory_gib if isinstance(wanted, Model) else node.catalogued_gib
-        assert memory_gib is not None
+        if memory_gib is None or not node.gpus:
+            in_parts = in_parts or bool(node.slices)
+            continue
         if isinstance(wanted, Model) and not node.is_whole and node.gpus > 1:
             in_parts = True  # it would be given them all, and can use one
             continue
@@ -430,4 +349,21 @@ def _placement(wanted: Preset | Model, nodes: Sequence[GpuNode], context: int, r
             nearest = distance
             needed = f"{sized.nodes} {node_check.plural('node', sized.nodes)} of {shape} needed"
             why = f"{needed}, {len(names)} there" if sized.fits else f"{sized.why} ({shape})"
+    if best is None and isinstance(wanted, Model) and release == newest(wanted):
+        return _on_a_slice(wanted, nodes, context) or Placement(wanted, (), why)
     return best[1] if best else Placement(wanted, (), why)
+
+
+def _on_a_slice(model: Model, nodes: Sequence[GpuNode], context: int) -> Placement | None:
+    """A model on the smallest free MIG slice that holds it, as `resource.partition` asks for; else None."""
+    found = []
+    for node in nodes:
+        for one in node.slices:
+            memory_gib = profile_gib(one.resource)
+            if memory_gib is None or one.free == 0:
+                continue
+            sized = sizing(model, Shape(1, memory_gib, is_slice=True), max_nodes=1, context=context)
+            if sized.fits:
+                why = f"on one MIG slice: resource.partition {{mode: mig, profile: {one.profile}}}"
+                found.append((memory_gib, node.name, Placement(model, (node.name,), why, sized.tight)))
+    return min(found, key=lambda one: one[:2])[2] if found else None

@@ -96,6 +96,15 @@ def node_as_json(node: NodeGpus) -> Object:
             "broken": node.broken,
             "sharing": sharing_json(node.sharing),
         },
+        "slices": [
+            {
+                "resource": one.resource,
+                "allocatable": one.allocatable,
+                "in_use": one.in_use,
+                "free": one.free,
+            }
+            for one in node.slices
+        ],
         "holders": None
         if node.held is None
         else [{**_holder_json(holder), "gpus": devices} for holder, devices in node.held],
@@ -190,8 +199,11 @@ def _number(number: int | None) -> str:
 def _state(node: NodeGpus, wide: bool) -> str:
     if wide:
         return ",".join([*(node.faults or ("ready",)), *node.warnings])
+    free = [f"{_number(one.free)}/{one.allocatable} x {one.profile} free" for one in node.slices]
+    if node.faults == ("only-mig-slices",) and free:
+        return "MIG: " + ", ".join(free)
     if not node.faults:
-        return ", ".join(["ready", *(_word(code, node) for code in node.warnings[:1])])
+        return ", ".join(["ready", *(_word(code, node) for code in node.warnings[:1]), *free])
     more = len(node.faults) - 1
     return _word(node.faults[0], node) + (f" +{more}" if more else "")
 
@@ -267,7 +279,23 @@ def _totals(found: Inventory, everything: bool) -> list[str]:
         f"{plural('node', share.nodes)}, held by {replicas} {plural('replica', replicas)}."
         for share, replicas in found.sets
     ]
-    return [first, second, *sets, *([hidden] if others else [])]
+    return [first, second, *_slices(found), *sets, *([hidden] if others else [])]
+
+
+def _slices(found: Inventory) -> list[str]:
+    """How many MIG slices are offered under names of their own, if any are."""
+    offering = [node for node in found.nodes if node.slices]
+    offered = [one for node in offering for one in node.slices]
+    if not offered:
+        return []
+    total, nodes = sum(one.allocatable for one in offered), len(offering)
+    where = f"{total} MIG {plural('slice', total)} on {nodes} {plural('node', nodes)}"
+    if found.shares is None:
+        return [f"{where}: in use unknown."]
+    in_use, free = (
+        sum(numbers) for numbers in zip(*((one.in_use or 0, one.free or 0) for one in offered), strict=True)
+    )
+    return [f"{where}: {in_use} in use, {free} free."]
 
 
 def _shares(found: Inventory) -> str:

@@ -75,6 +75,7 @@ def test_json_and_yaml_say_the_same_and_names_are_names(offline: Shell, saved: l
             "broken": 1,
             "sharing": None,
         },
+        "slices": [],
         "holders": [
             {"kind": "Workspace", "namespace": "models", "name": "llama-2-13b", "gpus": 2},
             {"kind": "Pod", "namespace": "research", "name": "notebook-0", "gpus": 1},

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kaitoctl.kaito import catalog, estimate, fit, validation
+from kaitoctl.kaito import catalog, estimate, fit, gpu_nodes, node_check, validation
 from kaitoctl.kaito.catalog import InstanceType, Model, Preset
 from kaitoctl.kaito.estimate import Shape
+from kaitoctl.kaito.node_check import inventory
 
 
 def model(name: str) -> Model:
@@ -177,11 +178,13 @@ def test_what_no_preset_can_use_is_left_out_with_its_reason(
 # --- nodes -------------------------------------------------------------------------------------------------
 
 
-def node(name: str, gpus: int, *, free: int | None = None, memory: float = 80.0, **more: Any) -> fit.GpuNode:
-    return fit.GpuNode(name, "", gpus, gpus if free is None else free, memory, memory, **more)
+def node(
+    name: str, gpus: int, *, free: int | None = None, memory: float = 80.0, **more: Any
+) -> gpu_nodes.GpuNode:
+    return gpu_nodes.GpuNode(name, "", gpus, gpus if free is None else free, memory, memory, **more)
 
 
-def placed(name: str, *nodes: fit.GpuNode) -> fit.Placement:
+def placed(name: str, *nodes: gpu_nodes.GpuNode) -> fit.Placement:
     wanted = catalog.SHIPPED.preset(name) or catalog.SHIPPED.model(name)
     assert wanted is not None
     return fit.placements([wanted], nodes)[0]
@@ -210,7 +213,7 @@ def test_a_model_of_v0_12_wants_all_gpus_of_its_node_free() -> None:
 
 
 def test_a_node_with_a_fault_or_of_unknown_memory_is_not_taken() -> None:
-    unknown = fit.GpuNode("u", "", 1, 1, None, None)
+    unknown = gpu_nodes.GpuNode("u", "", 1, 1, None, None)
     assert not placed("falcon-7b", node("a", 1, faults=("the node is cordoned",)), unknown).fits
     assert "the memory of the GPUs of u is not known" in placed("falcon-7b", unknown).why
 
@@ -221,7 +224,7 @@ def test_what_check_nodes_warns_of_fit_does_too() -> None:
     ill["status"]["conditions"].append({"type": "XIDErrors", "status": "True", "message": "Xid 79"})
     ill["status"]["capacity"]["nvidia.com/gpu"] = "8"
     ill["status"]["allocatable"]["memory"] = "4Gi"
-    (seen,) = fit.gpu_nodes([ill])
+    (seen,) = gpu_nodes.gpu_nodes([ill])
     assert not seen.faults and seen.memory_gib == 40, "a label names a machine in any case"
     assert any("XIDErrors" in words for words in seen.warnings)
     assert any("7 of 8" in words for words in seen.warnings)
@@ -269,7 +272,7 @@ def test_nodes_are_read_with_what_is_free_on_them() -> None:
     first["metadata"]["labels"] = a100
     second["metadata"]["labels"] = {"nvidia.com/gpu.memory": "15360", "nvidia.com/gpu.product": "Tesla-T4"}
     ordinary = {"kind": "Node", "metadata": {"name": "cpu"}, "status": {}}
-    seen = fit.gpu_nodes([first, second, ordinary], [pod("a", "1"), pod("a", "1", "Succeeded")])
+    seen = gpu_nodes.gpu_nodes([first, second, ordinary], [pod("a", "1"), pod("a", "1", "Succeeded")])
     assert [(item.name, item.gpus, item.free, item.memory_gib) for item in seen] == [
         ("a", 2, 1, 80),
         ("t4", 1, 1, 15),
@@ -290,7 +293,7 @@ def test_shares_and_slices_are_not_taken_for_whole_gpus() -> None:
         "nvidia.com/gpu.count": "2",
         "nvidia.com/gpu.replicas": "4",
     }
-    seen = fit.gpu_nodes([mig, sliced])
+    seen = gpu_nodes.gpu_nodes([mig, sliced])
     assert [(item.name, item.gpus, item.free, item.is_whole) for item in seen] == [
         ("mig", 3, 1, False),
         ("shared", 8, 2, False),
@@ -306,10 +309,66 @@ def test_shares_and_slices_are_not_taken_for_whole_gpus() -> None:
     assert not none.fits and none.why.startswith("a node with whole GPUs")
 
 
+def sliced_node(name: str, **slices: str) -> Any:
+    made = api_node(name, "0")
+    amounts = {
+        f"nvidia.com/mig-{profile.replace('_', '.')[1:]}": number for profile, number in slices.items()
+    }
+    made["status"]["allocatable"] = made["status"]["capacity"] = amounts
+    made["metadata"]["labels"] |= {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB", "apps": "w"}
+    return made
+
+
+def holding(name: str, node_name: str, resource: str) -> Any:
+    limits = {"limits": {resource: "1"}}
+    spec = {"nodeName": node_name, "containers": [{"name": "c", "resources": limits}]}
+    return {"metadata": {"name": name, "namespace": "default"}, "spec": spec, "status": {"phase": "Running"}}
+
+
+@pytest.mark.parametrize("held", [0, 1, 2])
+def test_slices_are_counted_as_check_nodes_counts_them(held: int) -> None:
+    nodes = [sliced_node("a", p3g_40gb="2", p1g_10gb="1")]
+    pods = [holding(f"p{number}", "a", "nvidia.com/mig-3g.40gb") for number in range(held)]
+    large = {"mode": "mig", "profile": "3g.40gb"}
+    workspace = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "metadata": {"name": "w", "namespace": "default"},
+        "resource": {"labelSelector": {"matchLabels": {"apps": "w"}}, "partition": large},
+        "inference": {"preset": {"name": "phi-4"}},
+    }
+    rules = node_check.Rules(target="v0.12", provisioner="byo")
+    said = node_check.verdict(workspace, nodes, pods, rules=rules)
+    (seen,) = gpu_nodes.gpu_nodes(nodes, pods)
+    assert [(one.profile, one.free) for one in seen.slices] == [("3g.40gb", 2 - held), ("1g.10gb", 1)]
+    assert said.nodes[0].gpus.free == seen.slices[0].free and seen.faults == ()
+    (listed,) = inventory.gpu_inventory(nodes, pods).nodes
+    assert listed.slices == seen.slices and listed.faults == ("only-mig-slices",)
+    found = placed("phi-4", seen)
+    assert found.fits == said.enough == (held < 2)
+    assert ("profile: 3g.40gb" in found.why) == (held < 2)
+    assert not placed("llama-3.3-70b-instruct", seen).fits
+
+
+def test_slices_of_a_node_that_takes_no_pods_are_not_free() -> None:
+    closed = sliced_node("a", p3g_40gb="2")
+    closed["spec"] = {"unschedulable": True}
+    (listed,) = inventory.gpu_inventory([closed], []).nodes
+    assert [one.free for one in listed.slices] == [0]
+    assert not placed("phi-4", *gpu_nodes.gpu_nodes([closed], [])).fits
+    (unknown,) = gpu_nodes.gpu_nodes([sliced_node("b", p3g_40gb="2")], None)
+    assert [one.free for one in unknown.slices] == [None]
+
+
+def test_a_whole_gpu_comes_before_a_slice() -> None:
+    whole = api_node("whole", "1", **{"nvidia.com/gpu.memory": "81920"})
+    seen = gpu_nodes.gpu_nodes([sliced_node("a", p3g_40gb="2"), whole], [])
+    assert placed("phi-4-mini-instruct", *seen).nodes == ("whole",)
+
+
 def test_a_cordoned_node_is_read_with_its_fault() -> None:
     closed = api_node("a", "1")
     closed["spec"] = {"unschedulable": True}
-    (seen,) = fit.gpu_nodes([closed])
+    (seen,) = gpu_nodes.gpu_nodes([closed])
     assert seen.faults
 
 
@@ -318,7 +377,7 @@ def test_memory_of_an_own_instance_type_comes_from_the_own_catalog() -> None:
     known = catalog.Catalog(own_instance_types={"rack-1": rack})
     labelled = api_node("a", "4")
     labelled["metadata"]["labels"] = {"node.kubernetes.io/instance-type": "rack-1"}
-    (seen,) = fit.gpu_nodes([labelled], known=known)
+    (seen,) = gpu_nodes.gpu_nodes([labelled], known=known)
     assert seen.memory_gib == 48
 
 
@@ -341,4 +400,4 @@ JSON = st.recursive(
 @given(st.lists(JSON, max_size=3), st.lists(JSON, max_size=2))
 @settings(max_examples=150, deadline=None)
 def test_nodes_and_pods_of_any_shape_are_survived(nodes: list[Any], pods: list[Any]) -> None:
-    fit.placements([preset("falcon-7b"), model("phi-4")], fit.gpu_nodes(nodes, pods))
+    fit.placements([preset("falcon-7b"), model("phi-4")], gpu_nodes.gpu_nodes(nodes, pods))

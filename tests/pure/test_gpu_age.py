@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kaitoctl.kaito import catalog, fit, gpu_age, validation
+from kaitoctl.kaito import catalog, fit, gpu_age, gpu_nodes, validation
 from kaitoctl.kaito.catalog import Model, Preset
 from kaitoctl.kaito.validation import Setting, releases
 
@@ -76,8 +76,8 @@ def test_no_type_is_offered_that_the_server_does_not_run_on(release: str) -> Non
 
 
 def test_nodes_of_old_gpus_are_not_taken() -> None:
-    old = fit.GpuNode("old", "", 1, 1, 16.0, 16.0, capability=(5, 2))
-    new = fit.GpuNode("new", "", 1, 1, 80.0, 80.0, capability=(8, 0))
+    old = gpu_nodes.GpuNode("old", "", 1, 1, 16.0, 16.0, capability=(5, 2))
+    new = gpu_nodes.GpuNode("new", "", 1, 1, 80.0, 80.0, capability=(8, 0))
     falcon = catalog.presets()["falcon-7b"]
     (found,) = fit.placements([falcon], [old])
     assert not found.fits and "compute capability 5.2, and vLLM in KAITO v0.4 takes 7.0" in found.why

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from screen_data import cluster
 from terminals import Terminal, lines
 
-from kaitoctl.kaito.fit import gpu_nodes
+from kaitoctl.kaito.gpu_nodes import gpu_nodes
 from kaitoctl.kaito.node_check.inventory import Holder, NodeGpus, gpu_inventory
 from kaitoctl.kube.objects import Object
 from kaitoctl.screens.gpu_table import as_json, report

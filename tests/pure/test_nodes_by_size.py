@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaitoctl.commands.observed_nodes import ObservedNodes
-from kaitoctl.kaito import catalog, fit, node_check
+from kaitoctl.kaito import catalog, fit, gpu_nodes, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
 from kaitoctl.kaito.validation.config_maps import length_read_by_kaito
 from kaitoctl.kube import pod_state
@@ -375,7 +375,7 @@ def test_fit_agrees_with_the_check_of_nodes(one: Object, fits: bool) -> None:
     del one["metadata"]["labels"]["node.kubernetes.io/instance-type"]
     model = catalog.SHIPPED.model("phi-4-mini-instruct")
     assert model is not None
-    (found,) = fit.placements([model], fit.gpu_nodes([one]))
+    (found,) = fit.placements([model], gpu_nodes.gpu_nodes([one]))
     assert found.fits is fits
     assert judged(workspace(), [one]).enough is fits
 

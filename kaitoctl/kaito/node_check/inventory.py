@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog, InstanceType
@@ -30,7 +32,7 @@ from kaitoctl.kaito.node_check.facts import (
 )
 from kaitoctl.kaito.node_check.judge import crowds as crowds_of
 from kaitoctl.kaito.node_check.judge import gpus_held
-from kaitoctl.kaito.node_check.sharing import Sharing
+from kaitoctl.kaito.node_check.sharing import Sharing, Slices
 from kaitoctl.kube.objects import GPU_RESOURCES, Object, whole_number
 
 
@@ -83,6 +85,7 @@ class NodeGpus(Struct, frozen=True):
         product: model from the feature-discovery labels, else the catalogue's; empty when unknown.
         memory_gib: memory that a pod may use of one device, None when unknown.
         sharing: what the devices are, None when each is a GPU of its own.
+        slices: MIG slices that the node offers under names of their own; they are none of its devices.
 
     Guarantee: `in_use + free + broken == total` whenever `held` is known.
     """
@@ -98,6 +101,7 @@ class NodeGpus(Struct, frozen=True):
     memory_gib: float | None = None
     warnings: tuple[str, ...] = ()
     sharing: Sharing | None = None
+    slices: tuple[Slices, ...] = ()
 
     @property
     def in_use(self) -> int | None:
@@ -246,6 +250,7 @@ def gpu_inventory(
     known = {facts.name: facts for node in nodes if (facts := facts_of(node, catalog)).name}
     resources = {name: _resource(facts) for name, facts in known.items()}
     held: dict[str, Counter[Holder]] = {}
+    slices_held: Counter[tuple[str, str]] = Counter()
     elsewhere, listed = 0, list(pods or ())
     crowds = crowds_of({}, listed) if crowds is None else crowds
     for pod in listed:
@@ -255,6 +260,8 @@ def gpu_inventory(
         if node_name not in known:
             elsewhere += max((gpus_held(pod, kind) for kind in GPU_RESOURCES), default=0)
             continue
+        for kind in sharing.mig_slices(known[node_name].allocatable):
+            slices_held[node_name, kind] += gpus_held(pod, kind)
         # A node that lost its device plugin names no resource, and its pods still hold theirs.
         kinds = [kind] if (kind := resources[node_name]) else GPU_RESOURCES
         if devices := max(gpus_held(pod, kind) for kind in kinds):
@@ -262,8 +269,15 @@ def gpu_inventory(
     counted = []
     for name, facts in sorted(known.items()):
         shares = None if pods is None else held.get(name, Counter())
-        counted.append(_count_gpus(facts, resources[name], shares, crowds.get(name, 0)))
+        found = _count_gpus(facts, resources[name], shares, crowds.get(name, 0))
+        taken = None if pods is None else partial(_of_node, slices_held, name)
+        slices = sharing.slices_on(facts.allocatable, taken, is_closed=not found.takes_pods)
+        counted.append(replace(found, slices=slices) if slices else found)
     return Inventory(tuple(counted), None if pods is None else _shares(held), elsewhere)
+
+
+def _of_node(slices_held: Mapping[tuple[str, str], int], node_name: str, resource: str) -> int:
+    return slices_held.get((node_name, resource), 0)
 
 
 def _holder(pod: Object) -> Holder:

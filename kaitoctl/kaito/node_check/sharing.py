@@ -13,12 +13,13 @@ own labels.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from kaitoctl.kaito import api
+from kaitoctl.kube.objects import whole_number
 
 Strategy = Literal["time-slicing", "mps", "mig", "unknown"]
 
@@ -120,6 +121,59 @@ class Sharing(Struct, frozen=True):
         if self.strategy == "mps" and of_label:
             return round(of_label / self.replicas, 1)
         return of_label
+
+
+class Slices(Struct, frozen=True):
+    """The MIG slices of one kind that a node offers beside its GPUs, or instead of them (strategy `mixed`).
+
+    Args:
+        resource: such as `nvidia.com/mig-3g.40gb`.
+        allocatable: that pods may ask for.
+        in_use: that unfinished pods hold; None when that is not known.
+        is_closed: whether the node takes no pods.
+    """
+
+    resource: str
+    allocatable: int
+    in_use: int | None
+    is_closed: bool = False
+
+    @property
+    def profile(self) -> str:
+        """As `resource.partition.profile` writes it."""
+        return self.resource.removeprefix(_MIG)
+
+    @property
+    def free(self) -> int | None:
+        """That a new pod could get now; None when that is not known."""
+        if self.is_closed:
+            return 0
+        return None if self.in_use is None else max(0, self.allocatable - self.in_use)
+
+    @property
+    def words(self) -> str:
+        """How many are free: `1 of 2 MIG slices 3g.40gb free`."""
+        free = "some" if self.free is None else str(self.free)
+        noun = "slice" if self.allocatable == 1 else "slices"
+        return f"{free} of {self.allocatable} MIG {noun} {self.profile} free"
+
+
+def slices_on(
+    allocatable: Mapping[str, Any], held: Callable[[str], int] | None, *, is_closed: bool = False
+) -> tuple[Slices, ...]:
+    """The MIG slices that a node offers by names of their own, the largest first.
+
+    Args:
+        allocatable: the node's amounts by resource.
+        held: how many of a resource unfinished pods hold there; None when that is not known.
+        is_closed: whether the node takes no pods.
+    """
+    offered = [
+        Slices(name, number, held(name) if held else None, is_closed)
+        for name in mig_slices(allocatable)
+        if (number := whole_number(allocatable[name]))
+    ]
+    return tuple(sorted(offered, key=lambda one: (-(profile_gib(one.resource) or 0), one.resource)))
 
 
 def sharing_of(
