@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -325,7 +326,10 @@ async def _logs(client: Client, seen: Snapshot, questions: _Questions) -> dict[t
         (pod, item)
         for pod in newest
         for item in pod_state.container_statuses(pod)
-        if _has_ended_badly(item) or _takes_longer_than(budget_s, item) or was_ready_for_s(pod, item)
+        if _has_ended_badly(item)
+        or _takes_longer_than(budget_s, item)
+        or was_ready_for_s(pod, item)
+        or _says_it_is_unwell(seen, pod, item)
     ]
     await asyncio.gather(
         *(
@@ -342,6 +346,14 @@ def _has_ended_badly(item: Object) -> bool:
         dig(item, state, "terminated", "exitCode") or dig(item, state, "terminated", "reason") == "OOMKilled"
         for state in ("state", "lastState")
     )
+
+
+def _says_it_is_unwell(seen: Snapshot, pod: Object, item: Object) -> bool:
+    """Whether a container that runs answers its probe with an error, as a server without its engine does."""
+    if item.get("ready") or dig(item, "state", "running") is None:
+        return False
+    said = (str(event.get("message")) for event in seen.events_of(pod) if event.get("reason") == "Unhealthy")
+    return re.search(r"statuscode: 5\d\d|NOT_SERVING", next(said, "")) is not None
 
 
 def _takes_longer_than(budget_s: float, item: Object) -> bool:

@@ -8,8 +8,14 @@ from kaitoctl.kube.objects import Object
 
 
 def resource_of(kind: str) -> str:
-    """What kubectl calls a kind. Cluster API has `machines` too, so Karpenter's are said with their group."""
-    return f"{api.MACHINE.plural}.{api.MACHINE.group}" if kind == api.MACHINE.kind else kind.lower()
+    """What kubectl calls a kind; with its group where others have a kind of that name, which it may take."""
+    known = next((one for one in _SHARED_NAMES if one.kind == kind), None)
+    return f"{known.plural}.{known.group}" if known else kind.lower()
+
+
+# Cluster API and OpenShift have `machines`, HyperShift and OpenYurt `nodepools`. Kubernetes' own kinds, such
+# as Knative's namesake `services`, are what kubectl takes first.
+_SHARED_NAMES = (api.MACHINE, api.NODE_POOL)
 
 
 def describe(obj: Object) -> Command:

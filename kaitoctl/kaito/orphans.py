@@ -123,7 +123,15 @@ def _pools(pools: Iterable[Object], living: Collection[ObjectKey]) -> Iterator[O
         why = f"Workspace {owner} is gone" + (
             f"; it keeps {replicas} {plural('node', int(replicas))}" if isinstance(replicas, int) else ""
         )
-        yield Orphan("NodePool", own, owner, "", "", why, Command("kubectl delete nodepool", own))
+        yield Orphan(
+            "NodePool",
+            own,
+            owner,
+            "",
+            "",
+            why,
+            Command("kubectl delete", kubectl_hints.resource_of("NodePool"), own),
+        )
 
 
 def _nodes(

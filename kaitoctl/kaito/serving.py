@@ -8,7 +8,7 @@ nodes that they are on, the Service, and its EndpointSlices.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -93,7 +93,10 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
     port = asked_port(service)
     if port is None:
         return Serving(gap="port", words=f"Service {name} has no port")
-    open_ = [pod for pod in chosen if _is_open(seen, pod, port)]
+    if not selector:  # whoever writes its endpoints says which port they are asked at
+        reached = [pod for pod in chosen if any(_leads_to(seen, item, pod, port) for item in slices)]
+        return Serving(_names(reached)) if reached else _no_endpoints(seen, port, chosen)
+    open_ = [pod for pod in chosen if _is_open(seen, pod, target_port(port, pod), port)]
     if not open_:
         return Serving(gap="port", words=_wrong_port(name, port, chosen))
     if spec.get("clusterIP") == "None" and target_port(port, open_[0]) != port.get("port"):
@@ -104,17 +107,25 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
         return Serving(gap="type", words=words)
     if not sees_slices:
         return Serving(_names(open_))
-    reached = [pod for pod in open_ if any(_leads_to(item, pod, port) for item in slices)]
-    return Serving(_names(reached)) if reached else _no_endpoints(seen)
+    reached = [pod for pod in open_ if any(_leads_to(seen, item, pod, port) for item in slices)]
+    return Serving(_names(reached)) if reached else _no_endpoints(seen, port, open_)
 
 
-def _no_endpoints(seen: Snapshot) -> Serving:
+def _no_endpoints(seen: Snapshot, port: Object, pods: Collection[Object]) -> Serving:
     """Nobody is reached, though pods are ready.
 
     Kubernetes gives a Service with a selector an EndpointSlice even while no pod is behind it: without any,
     nobody writes them.
     Source: Kubernetes v1.37.2, staging/src/k8s.io/endpointslice/reconciler.go (placeholder slice).
     """
+    ready = [item for item in seen.slices if any(map(_is_ready, item.get("endpoints") or ()))]
+    behind = [item for item in ready if not pods or any(_is_in(item, pod) for pod in pods)]
+    if behind and (other := _ports_of(behind)):
+        words = (
+            f"the endpoints of Service {_name(seen)} have its ready pods at {other}, and its "
+            f"{_port_words(port)} leads to none of these"
+        )
+        return Serving(gap="endpoints", words=words)
     if seen.slices:
         return Serving(gap="endpoints", words=f"no endpoint of Service {_name(seen)} is a ready pod")
     return Serving(
@@ -253,9 +264,19 @@ def _container_ports(pod: Object) -> list[tuple[str, int]]:
     ]
 
 
-def _is_open(seen: Snapshot, pod: Object, port: Object) -> bool:
-    """Whether a container listens where the port leads; nobody knows all that custom pods listen on."""
-    target = target_port(port, pod)
+def _ports_of(slices: Iterable[Object]) -> str:
+    """The ports of slices, in their order."""
+    found = (one for item in slices for one in item.get("ports") or ())
+    return ", ".join(dict.fromkeys(map(_port_words, found)))
+
+
+def _port_words(port: Object) -> str:
+    """`port 80 (http)`."""
+    return f"port {port.get('port')}" + (f" ({port['name']})" if port.get("name") else "")
+
+
+def _is_open(seen: Snapshot, pod: Object, target: int | None, port: Object) -> bool:
+    """Whether a container listens on a port; nobody knows all that custom pods listen on."""
     if target is None or (port.get("protocol") or "TCP") != "TCP":
         return False
     known = listening(pod)
@@ -274,17 +295,37 @@ def _wrong_port(name: str, port: Object, pods: list[Object]) -> str:
     return f"port {port.get('port')} of Service {name} leads to {what}, where nothing listens{listens}"
 
 
-def _leads_to(item: Object, pod: Object, port: Object) -> bool:
-    """Whether a slice has the port, and the pod as one that is ready."""
+def _leads_to(seen: Snapshot, item: Object, pod: Object, port: Object) -> bool:
+    """Whether a slice leads the Service's port to a pod that is ready, and that listens there.
+
+    Who forwards takes the port of the slice that has the name of the Service's, whatever number that has.
+    Source: Kubernetes v1.37.2 pkg/proxy/endpointslicecache.go; pkg/proxy/types.go (ServicePortName).
+    """
+    if not _is_in(item, pod):
+        return False
     target = target_port(port, pod)
+    return any(
+        number in (None, target) or (number in listening(pod)) or _is_by_hand(seen, pod, number, port)
+        for number in _numbers(item, port)
+    )
+
+
+def _numbers(item: Object, port: Object) -> list[int | None]:
+    """The ports of a slice that a port of the Service leads to; None for any, where it names none."""
     ports = item.get("ports", [{}])  # an API server always writes the field; null is none
-    has_port = any(one.get("port") in (None, target) for one in ports or ())
-    return has_port and _is_in(item, pod)
+    name = port.get("name") or ""
+    return [one.get("port") for one in ports or () if (one.get("name") or "") == name or "name" not in one]
+
+
+def _is_by_hand(seen: Snapshot, pod: Object, number: int, port: Object) -> bool:
+    """Whether a person has written the endpoints, to a port that may be open."""
+    selects = dig(main_service(seen) or {}, "spec", "selector")
+    return not selects and _is_open(seen, pod, number, port)
 
 
 def _is_in(item: Object, pod: Object) -> bool:
     return any(
-        dig(endpoint, "conditions", "ready") is not False
+        _is_ready(endpoint)
         and (
             dig(endpoint, "targetRef", "name") == pod["metadata"]["name"]
             or dig(pod, "status", "podIP") in (endpoint.get("addresses") or ())
@@ -293,28 +334,43 @@ def _is_in(item: Object, pod: Object) -> bool:
     )
 
 
+def _is_ready(endpoint: Object) -> bool:
+    return dig(endpoint, "conditions", "ready") is not False
+
+
 def _of_addresses(seen: Snapshot) -> Serving:
     """Without the right to see pods: what the EndpointSlices say, or else the workloads."""
     is_told = "endpointslices" not in seen.unseen
+    service = main_service(seen) or {}
+    port = asked_port(service) or {}
+    target = target_port(port, {}) if dig(service, "spec", "selector") else None
+    ready = [item for item in seen.slices if any(map(_is_ready, item.get("endpoints") or ()))]
+    leading = [
+        item
+        for item in ready
+        if any(target is None or number in (None, target) for number in _numbers(item, port or {}))
+    ]
     found = [
         str(address)
-        for item in seen.slices
+        for item in (leading if port else ready)
         for endpoint in item.get("endpoints") or ()
-        if item.get("ports", True) and dig(endpoint, "conditions", "ready") is not False
+        if item.get("ports", True) and _is_ready(endpoint)
         for address in endpoint.get("addresses") or ()
     ]
     if found and is_told:
         return Serving(tuple(found))
-    ready = sum(int(dig(item, "status", "readyReplicas") or 0) for item in seen.workloads)
-    if not ready and not (is_told and seen.slices):
+    if ready and is_told and port:
+        return _no_endpoints(seen, port, ())
+    count = sum(int(dig(item, "status", "readyReplicas") or 0) for item in seen.workloads)
+    if not count and not (is_told and seen.slices):
         return Serving(gap="pods", words="none of its pods is ready")
     is_custom = dig(seen.workspace, "inference", "template") is not None
     is_hidden = "services" in seen.unseen
     # Who brings a pod of their own brings its Service, or none.
     if is_told and (main_service(seen) is not None or (is_hidden and not is_custom)):
-        return _no_endpoints(seen)
+        return _no_endpoints(seen, port, ())
     has_service = is_hidden or main_service(seen) is not None
-    return Serving((f"{ready} ready",)) if has_service or is_custom else _no_service(seen)
+    return Serving((f"{count} ready",)) if has_service or is_custom else _no_service(seen)
 
 
 def lost_words(seen: Snapshot) -> str:

@@ -571,7 +571,10 @@ def test_a_node_pool_says_why_it_makes_no_nodes(kind: str, reason: str, message:
         "status": {"conditions": [condition(kind, "False", reason, message)]},
     }
     found = cause(pools=(pool,))
-    assert (found.code, text(found.command)) == (code, "kubectl describe nodepool default-falcon")
+    assert (found.code, text(found.command)) == (
+        code,
+        "kubectl describe nodepools.karpenter.sh default-falcon",
+    )
     assert message in found.message or code == "quota-exceeded"
 
 
@@ -696,3 +699,51 @@ def test_what_clouds_say_of_a_launch_has_its_own_advice(
     assert (found.code, found.weight) == (code, weight)
     assert hint in text(found.hint)
     assert "log" not in text(found.hint) or weight == "wait"
+
+
+@pytest.mark.parametrize("says", [True, False])
+@pytest.mark.parametrize(
+    ("labels", "capacity", "allocatable", "code", "words"),
+    [
+        ({}, {}, {}, "device-plugin-missing", "shows no nvidia.com/gpu"),
+        (
+            {},
+            {"nvidia.com/gpu": "2"},
+            {"nvidia.com/gpu": "0"},
+            "gpu-not-allocatable",
+            "has 2 GPUs, and none is",
+        ),
+        ({"nvidia.com/gpu.deploy.device-plugin": "false"}, {}, {}, "gpu-not-allocatable", "switched off"),
+        ({"nvidia.com/gpu.product": "A100"}, {}, {}, "gpu-not-allocatable", "its labels say A100"),
+        (
+            {},
+            {"nvidia.com/mig-1g.5gb": "7"},
+            {"nvidia.com/mig-1g.5gb": "7"},
+            "only-mig-slices",
+            "only MIG slices",
+        ),
+        ({}, {"nvidia.com/gpu.shared": "4"}, {"nvidia.com/gpu.shared": "4"}, "gpus-renamed", "shared GPUs"),
+    ],
+)
+def test_why_a_node_that_has_joined_has_no_gpus_is_what_check_nodes_says(
+    labels: Any, capacity: Any, allocatable: Any, code: str, words: str, says: bool
+) -> None:
+    told = ("ResourceNotRegistered", 'Resource "nvidia.com/gpu" was requested but not registered')
+    joined = claim(
+        condition("Launched", "True"),
+        condition("Registered", "True"),
+        condition("Initialized", "Unknown", *told) if says else condition("Initialized", "True"),
+        condition("Ready", "Unknown"),
+        nodeName="gpu-1",
+    )
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": ago(900)}
+    node = {
+        "kind": "Node",
+        "metadata": {"name": "gpu-1", "labels": labels},
+        "status": {"capacity": capacity, "allocatable": allocatable, "conditions": [ready]},
+    }
+    found = diagnose(seen(joined, nodes=(node,)), NOW).cause
+    assert found is not None
+    assert (found.code, found.about) == (code, "NodeClaim ws0123abc")
+    assert words in found.message
+    assert "gpu-1 has joined" in found.message

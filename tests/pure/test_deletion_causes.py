@@ -208,6 +208,8 @@ def test_a_claim_whose_node_is_gone_is_stuck_and_may_cost_money() -> None:
     assert "node gpu-a is gone, and NodeClaim ws0123abc stays for 1h00m" in found.message
     assert "azure:///subscriptions/x/vm-1 still exists, which costs money" in found.hint
     assert text(found.hint).index("costs money") < text(found.hint).index("kubectl patch nodeclaim ws0123abc")
+    machine = cause(going(api.FINALIZER), claims=({**stuck, "kind": "Machine"},))
+    assert "kubectl patch machines.karpenter.sh ws0123abc" in text(machine.hint), "others have machines, too"
     assert cause(going(api.FINALIZER), claims=(claim(nodeName="gpu-a", deleted_s=60),)).weight == "wait"
     told = cause(going(api.FINALIZER), claims=(claim(TERMINATING, nodeName="gpu-a"),))
     assert "the cloud has not confirmed" in told.message

@@ -47,9 +47,11 @@ def unready(began: str, changed: str, *, is_called_ready: bool = True) -> World:
         (f"{GET}context deadline exceeded", "no answer within 1 s", "timeoutSeconds"),
         ("Readiness probe failed: dial tcp 10.1.0.4:5000: i/o timeout", "no answer", "timeoutSeconds"),
         ("Readiness probe failed: HTTP probe failed with statuscode: 503", "with 503", "engine has died"),
-        (f"{GET}dial tcp 10.1.0.4:5000: connect: connection refused", "nobody listens", "engine has died"),
-        (f"{GET}EOF", "breaks the connection", "engine has died"),
-        (f"{GET}read: connection reset by peer", "breaks the connection", "engine has died"),
+        (f"{GET}dial tcp 10.1.0.4:5000: connect: connection refused", "nobody listens", "begins again"),
+        (f"{GET}EOF", "closes the connection", "crashes over the request"),
+        (f"{GET}read: connection reset by peer", "closes the connection", "crashes over the request"),
+        (f"{GET}write: broken pipe", "closes the connection", "crashes over the request"),
+        (f"{GET}http: server closed idle connection", "closes the connection", "crashes over the request"),
         (f"{GET}dial tcp 10.1.0.4:5000: connect: no route to host", "does not reach", "CNI"),
         ("Readiness probe failed: HTTP probe failed with statuscode: 404", "no such path", "path"),
         ('Readiness probe failed: service unhealthy (responded with "NOT_SERVING")', "not serve", "engine"),
@@ -95,6 +97,15 @@ def test_an_engine_that_has_died_under_load_is_not_called_busy(waiting: int) -> 
     cause = world.cause(logs={(POD, "falcon"): log})
     assert cause.code == "cuda-out-of-memory"
     assert "replicas" not in cause.hint
+
+
+@pytest.mark.parametrize("said", ["EOF", "read: connection reset by peer", "connect: connection refused"])
+def test_only_its_log_says_that_an_engine_has_died(said: str) -> None:
+    world = unready("10:00", "16:55").event("Unhealthy", f"{GET}{said}", count=41)
+    assert "engine has died" not in world.cause().message + world.cause().hint
+    dead = world.cause(logs={(POD, "falcon"): "ERROR EngineDeadError: EngineCore encountered an issue."})
+    assert "its engine has died" in dead.message
+    assert "a restart of the pod" in dead.hint
 
 
 def test_what_its_engine_died_of_is_the_cause_and_an_error_of_one_request_is_not() -> None:

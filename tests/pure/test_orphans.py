@@ -101,7 +101,10 @@ def test_a_pool_keeps_nodes_for_a_workspace_that_is_gone() -> None:
         "spec": {"replicas": 2},
     }
     found = one(*orphans([], [], [pool], [], []))
-    assert ("it keeps 2 nodes" in found.why, text(found.command)) == (True, "kubectl delete nodepool p")
+    assert ("it keeps 2 nodes" in found.why, text(found.command)) == (
+        True,
+        "kubectl delete nodepools.karpenter.sh p",
+    )
 
 
 def test_a_node_without_claim_is_a_machine_to_look_at_and_not_to_delete() -> None:

@@ -138,6 +138,7 @@ def test_a_disk_of_a_node_that_is_gone_is_lost(key: str, words: str) -> None:
         "volume pv-7 of claim weights is on the disk of node nvme-1, which does not exist any more"
     )
     assert cause.hint.startswith("bring the node back")  # type: ignore[union-attr]
+    assert "ask whose they are before you delete the claim" in cause.hint  # type: ignore[operator]
     assert ("cluster", f"no Node has {key}=nvme-1") in cause.evidence
 
 
@@ -158,6 +159,22 @@ def test_a_disk_of_a_node_that_is_there_is_not_lost_whatever_the_node_is_called(
     assert cause.code == "volume-not-here"
     assert "on node nvme-1 alone, and the nodes with GPUs are in west-2, west-3" in cause.message
     assert cause.hint == "copy what is on it to another volume"
+
+
+IDS = ["5b2f0c1e-8d3a-4c7e-9f10-2a6b7c8d9e0f", "i-0abc1234def567890", "9f86d081884c7d659a2feaa0c55ad015"]
+
+
+@pytest.mark.parametrize(
+    "key", ["csi.example.com/node", "openebs.io/nodename", "storage.example.com/node-id"]
+)
+@pytest.mark.parametrize("value", [*IDS, "rack-7"])
+def test_an_id_of_a_driver_that_no_node_has_is_no_proof_that_a_node_is_gone(key: str, value: str) -> None:
+    others = [] if value in IDS else [cpu_node("cpu-1", **{key: "rack-9"})]
+    cause = waits(CONFLICT, [*ELSEWHERE, *others], volume(key, value))
+    assert cause.code == "volume-not-here"
+    assert "either the node is gone, or the storage driver" in cause.message
+    assert text(cause.command) == f"kubectl get nodes -L {key}"
+    assert "ask whose they are before you delete the claim" in str(cause.hint)
 
 
 def test_a_node_by_the_label_of_a_driver_alone_is_found() -> None:

@@ -65,7 +65,7 @@ MESSAGES = [
     ("failed: HTTP probe failed with statuscode: 401", "path or httpHeaders"),
     ("failed: HTTP probe failed with statuscode: 403", "path or httpHeaders"),
     ("failed: HTTP probe failed with statuscode: 405", "path"),
-    ("failed: HTTP probe failed with statuscode: 400", "scheme"),
+    ("failed: HTTP probe failed with statuscode: 400", "scheme or httpHeaders"),
     ("failed: HTTP probe failed with statuscode: 426", "scheme"),
     ('failed: Get "http://h:5000/": stopped after 10 redirects', "path"),
     ('failed: Get "https://h:5000/": remote error: tls: handshake failure', "scheme"),
@@ -79,6 +79,8 @@ MESSAGES = [
         'response "\\x15\\x03\\x01\\x00\\x02\\x02"',
         "scheme",
     ),
+    ('failed: Get "http://h:5000/": malformed HTTP response "\\x00\\x00\\x06\\x04\\x00\\x00\\x00"', "kind"),
+    ('failed: Get "http://h:5000/": malformed HTTP response "SSH-2.0-OpenSSH_9.6"', "port or scheme"),
     ('errored: strconv.Atoi: parsing "http": invalid syntax', "port"),
     ("errored and resulted in unknown state: invalid port number: 0", "port"),
     ('failed: Get "http://10.1.0.4:500000/": dial tcp: address 500000: invalid port', "port"),
@@ -110,12 +112,82 @@ MESSAGES = [
     ('failed: OCI runtime exec failed: exec: "/probe": permission denied: unknown', "command"),
     ("failed: HTTP probe failed with statuscode: 503", ""),
     ("failed: HTTP probe failed with statuscode: 500", ""),
+    ('failed: Get "http://10.1.0.4:5000/health": read tcp: read: connection reset by peer', ""),
+    ('failed: Get "http://10.1.0.4:5000/health": write: broken pipe', ""),
+    ('failed: Get "http://10.1.0.4:5000/health": http: server closed idle connection', ""),
     ('failed: Get "http://10.1.0.4:5000/health": dial tcp 10.1.0.4:5000: connect: connection refused', ""),
     ("failed: dial tcp 10.1.0.4:5000: connect: connection refused", ""),
     ('failed: Get "http://10.1.0.4:5000/health": EOF', ""),
     ('failed: service unhealthy (responded with "NOT_SERVING")', ""),
 ]
 _AWAITING = "(Client.Timeout exceeded while awaiting headers)"
+# What a probe meets at a server that has never passed it: words of the message, and none of an engine.
+MET = [
+    ('failed: Get "http://h:5000/": read: connection reset by peer', "closes the connection", "TLS"),
+    ('failed: Get "http://h:5000/": EOF', "closes the connection", "TLS"),
+    ('failed: Get "http://h:5000/": write: broken pipe', "closes the connection", "TLS"),
+    ('failed: Get "http://h:5000/": http: server closed idle connection', "closes the connection", "TLS"),
+    ("failed: HTTP probe failed with statuscode: 503", "probe with 503", "its log says why"),
+    ('failed: service unhealthy (responded with "NOT_SERVING")', "does not serve", "its log says why"),
+    ("failed: dial tcp 10.1.0.4:5000: connect: connection refused", "it loads for", "still moves"),
+]
+
+
+@pytest.mark.parametrize(("said", "words", "hint"), MET)
+def test_what_a_probe_meets_is_said_and_no_death_is_guessed(said: str, words: str, hint: str) -> None:
+    found = running().event("Unhealthy", f"Readiness probe {said}", count=90).cause()
+    assert (found.code, words in found.message, hint in found.hint) == ("slow-start", True, True)
+    assert "has died" not in found.message
+
+
+@pytest.mark.parametrize("said", ["EOF", "read: connection reset by peer", "write: broken pipe"])
+@pytest.mark.parametrize("told", ["log", "command"])
+def test_a_connection_that_a_server_with_tls_closes_is_the_probes_affair(said: str, told: str) -> None:
+    world = running().event("Unhealthy", f'Readiness probe failed: Get "http://h:5000/": {said}', count=90)
+    log = "INFO:     Uvicorn running on https://0.0.0.0:5000 (Press CTRL+C to quit)"
+    if told == "command":
+        world["Pod"]["spec"]["containers"][0]["command"] = ["vllm", "serve", "m", "--ssl-keyfile", "/k.pem"]
+        log = ""
+    found = world.cause(logs={(POD, "falcon"): log})
+    assert found.code == "probe-misdirected"
+    assert "the server HTTPS" in found.message
+
+
+DEAD = "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace (above)"
+DEATHS = [
+    (f"ERROR [async_llm.py:480] AsyncLLM output_handler failed.\n{DEAD}", "worker-died"),
+    ("ERROR [core.py:938] EngineCore encountered a fatal error.", "worker-died"),
+    ("[core_client.py:564] Engine core proc EngineCore_DP0 died unexpectedly, shutting down", "worker-died"),
+    ("RuntimeError: Engine core initialization failed. See root cause above.", "worker-died"),
+    ("AsyncEngineDeadError: Background loop has errored already.", "worker-died"),
+    (
+        f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n{DEAD}",
+        "cuda-out-of-memory",
+    ),
+    (f"RuntimeError: CUDA error: uncorrectable ECC error encountered\n{DEAD}", "gpu-broken"),
+    ("Received sigquit from a child process. It usually means the child failed.", "worker-died"),
+]
+
+
+@pytest.mark.parametrize("began", ["14:55", "16:50"])  # beyond what loading may take, and within it
+@pytest.mark.parametrize(("log", "code"), DEATHS)
+def test_an_engine_that_died_before_it_was_ever_ready_does_not_load(log: str, code: str, began: str) -> None:
+    def found(log: str) -> Any:
+        world = running().event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+        running_state = {"running": {"startedAt": f"2026-11-28T{began}:00Z"}}
+        world["Pod"]["status"]["containerStatuses"][0]["state"] = running_state
+        return world.diagnosis(logs={(POD, "falcon"): log}).cause
+
+    dead = found(f"INFO:     Application startup complete.\n{log}\n")
+    assert (dead.code, dead.weight) == (code, "fault")
+    assert "its engine has died before it was ever ready" in dead.message
+    assert "a restart of the pod" in dead.hint
+    again = found(f"{log}\nINFO [api_server.py:1847] vLLM API server version 0.11.0\n")
+    assert again is None or "has died" not in again.message, "a wrapper has started it again"
+    loads = found("INFO Loading safetensors checkpoint shards: 40% Completed\n")
+    assert loads is None or "has died" not in loads.message
+
+
 LATE = [
     f'failed: Get "http://h:5000/": context deadline exceeded {_AWAITING}',
     f'failed: Get "http://h:5000/": net/http: request canceled {_AWAITING}',
@@ -133,7 +205,7 @@ def test_a_probe_that_asks_for_something_else_never_passes(kind: str, said: str,
     found = running().event("Unhealthy", f"{kind} probe {said}", count=200).cause()
     assert found.code == ("probe-misdirected" if part else "slow-start")
     assert (f"the {part} of the probe" in found.hint) is bool(part)
-    assert (f"its {kind.lower()} probe" in found.message) is bool(part)
+    assert (f"its {kind.lower()} probe does not pass" in found.message) is bool(part)
 
 
 @pytest.mark.parametrize("said", LATE)

@@ -281,3 +281,56 @@ def test_the_tree_shows_pods_behind_the_service_that_have_not_the_label() -> Non
 def test_pods_that_nobody_tells_apart_are_not_marked() -> None:
     world = with_pod(serving_world()).without("Deployment")
     assert all(item.status != "NotOurs" for item in (*drawn(world, "debug-nginx"), *drawn(world, POD)))
+
+
+def endpoints(*ports: Any, managed: bool = True) -> World:
+    """A ready pod that listens on 5000, behind port 80 (http) of a Service with these endpoints."""
+    world = serving_world()
+    world["Service"]["spec"]["ports"] = [{"name": "http", "port": 80, "targetPort": 5000, "protocol": "TCP"}]
+    if not managed:
+        del world["Service"]["spec"]["selector"]
+    world["Pod"]["spec"]["containers"][0]["ports"] = [{"containerPort": 5000}]
+    world.objects.append(
+        {
+            "kind": "EndpointSlice",
+            "metadata": {"name": "falcon-x", "labels": {"kubernetes.io/service-name": "falcon"}},
+            "ports": list(ports),
+            "endpoints": [
+                {
+                    "addresses": ["10.1.2.3"],
+                    "conditions": {"ready": True},
+                    "targetRef": {"kind": "Pod", "name": POD},
+                }
+            ],
+        }
+    )
+    return world
+
+
+@pytest.mark.parametrize("managed", [True, False])
+@pytest.mark.parametrize(
+    ("port", "serves"),
+    [
+        ({"name": "http", "port": 5000}, True),
+        ({"name": "http", "port": 5001}, False),
+        ({"name": "metrics", "port": 5000}, False),
+        ({"name": "", "port": 5000}, False),
+    ],
+)
+def test_endpoints_serve_by_the_port_that_is_asked_alone(port: Any, serves: bool, managed: bool) -> None:
+    world = endpoints(port, managed=managed)
+    found = world.diagnosis()
+    assert found.is_ready is serves
+    without = World.diagnosis(world, pods=(), unseen={"pods": "no"})
+    assert without.is_ready is (serves or (not managed and port["name"] == "http")), (
+        "nobody sees where it listens"
+    )
+    if not serves:
+        assert found.cause is not None
+        assert (found.cause.code, found.cause.about) == ("no-endpoints", "Service falcon")
+        assert f"its ready pods at port {port['port']}" in found.cause.message
+        assert text(found.cause.command).startswith("kubectl get endpointslices -n default -l")
+
+
+def test_endpoints_of_several_ports_serve_by_the_one_of_that_name() -> None:
+    assert endpoints({"name": "metrics", "port": 9090}, {"name": "http", "port": 5000}).diagnosis().is_ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -16,6 +17,9 @@ from kaitoctl.kaito.snapshot import Snapshot, event_time, times_of
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, creation_time_of, dig, generation_of, is_being_deleted, key_of
+
+if TYPE_CHECKING:
+    from kaitoctl.kaito.validation import Setting
 
 _EVIDENCE_LINES = 4
 _LAST_PODS = 3
@@ -172,6 +176,13 @@ def is_of_now(case: Case, condition: Object) -> bool:
     return observed_generation(condition) >= generation_of(case.workspace)
 
 
+def rules_of(case: Case) -> Setting:
+    """By whose rules the Workspace is judged: as its cluster was found, or as whoever manages it says."""
+    from kaitoctl.kaito.validation import OWN, Setting  # most Workspaces need not be judged
+
+    return case.seen.setting or Setting(OWN if case.seen.is_ours else None, catalog=case.seen.catalog)
+
+
 def adapter_of(case: Case, container: str) -> str:
     """The adapter that an init container copies: of its name, or `puller-NAME` from v0.12 on."""
     for adapter in dig(case.workspace, "inference", "adapters") or ():
@@ -238,3 +249,8 @@ def is_around(case: Case, event: Object, moment: object, *, between: bool = True
 
 
 _AROUND_S = 300.0
+FILES_LOST = (
+    "else the files on it are lost: ask whose they are before you delete the claim, create it again, and "
+    "fill it"
+)
+"""What to do where a volume is gone for good; after what may bring it back, and a semicolon."""

@@ -369,8 +369,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The PersistentVolume that a claim of the pod is bound to was deleted, or the node that had it "
             "on its own disk is gone. Kubernetes binds such a claim to no other volume.",
             "If the disk is still at the storage, create the PersistentVolume again with its name and a "
-            "claimRef of the claim. Else delete the claim, create it again and copy the files onto it once "
-            "more. No node and no zone helps.",
+            "claimRef of the claim. Else the files on it are lost: ask whose they are before you delete the "
+            "claim, create it again and copy them onto it once more. No node and no zone helps.",
         ),
         "volume-not-here": Code(
             "no node can have both the pod and its volume",
@@ -627,10 +627,12 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "worker-died": Code(
             "a worker process of the server died",
-            "log `Worker proc ... died unexpectedly`, `exitcode: -9`, `SIGKILL`, `RayActorError`",
-            "The server runs a process for each GPU. One of them ended, and the server with it. Killed by "
-            "signal 9 without a word of its own, it mostly was the kernel's choice when main memory ran "
-            "out, which Kubernetes does not always report as OOMKilled.",
+            "log `Worker proc ... died unexpectedly`, `exitcode: -9`, `SIGKILL`, `RayActorError`, "
+            "`EngineDeadError`",
+            "The server runs a process for each GPU. One of them ended, and the server with it; or the "
+            "server goes on, answers its probe with 503, and is never ready. Killed by signal 9 without a "
+            "word of its own, it mostly was the kernel's choice when main memory ran out, which Kubernetes "
+            "does not always report as OOMKilled.",
             "Take a node with more main memory, or raise the limit; check the other pods of the Workspace.",
         ),
         "gpus-disconnected": Code(
@@ -787,7 +789,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "slow-start": Code(
             "loading takes longer than the preset's budget",
-            "the container runs, and the pod is not ready",
+            "the container runs, and the pod is not ready; events `Unhealthy` with `statuscode: 503`, `EOF` "
+            "or `connection reset by peer`",
             "The server has not answered its readiness probe within the preset's time limit. KAITO v0.3 "
             "and v0.4 give up at that limit.",
             "`kaitoctl logs WORKSPACE` shows whether it still moves.",

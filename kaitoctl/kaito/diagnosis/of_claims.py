@@ -1,7 +1,4 @@
-"""Rules about nodes that were asked for: NodeClaims (Machines of KAITO v0.3), and NodePools.
-
-What Karpenter's reasons mean is in `karpenter`.
-"""
+"""Rules about nodes that were asked for: NodeClaims (Machines of KAITO v0.3), NodePools; see `karpenter`."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Iterator
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, catalog, kubectl_hints, node_check
 from kaitoctl.kaito.controller_errors import split
-from kaitoctl.kaito.diagnosis import karpenter
+from kaitoctl.kaito.diagnosis import karpenter, of_nodes
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
@@ -190,7 +187,8 @@ def _pending(case: Case, claim: Object) -> Cause:
     )
     if not dig(claim, "status", "conditions"):
         message, within_s = f"no node provisioner has acted on {name} for {span(since_s)}", _TAKEN_UP_WITHIN_S
-        hint, command = "start the node provisioner (gpu-provisioner, Karpenter), or check its log", _DOCTOR
+        hint = "start the node provisioner (gpu-provisioner, Karpenter), or check its log"
+        command = Command("kaitoctl doctor")
     elif (launched := _step(claim, "Launched")) and launched.get("status") != "True":
         message = f"the machine for {name} was requested {span(since_s)} ago and has not been launched"
         within_s = karpenter.LAUNCH_WITHIN_S
@@ -207,8 +205,8 @@ def _pending(case: Case, claim: Object) -> Cause:
     elif node is not None and not node_check.offers_gpus(node):
         ready = conditions.find(node, "Ready") or {}
         since_s, within_s = case.age_s(ready.get("lastTransitionTime")), _PLUGIN_WITHIN_S
-        message = f"node {node_name} has joined and shows no {api.GPU} for {span(since_s)}"
-        code, hint, command = "device-plugin-missing", _PLUGIN_HINT, kubectl_hints.pods_on(node_name)
+        code, message, hint, command = of_nodes.without_gpus(case, node)
+        message += f", for {span(since_s)}"
     else:
         ready = _step(claim, "Ready")
         why = str(ready.get("message") or ready.get("reason") or _other_denial(claim) or "no reason is given")
@@ -239,28 +237,28 @@ def _why_not_registered(registered: Object) -> str:
     return f": {waits}" if waits else ""
 
 
-_DOCTOR = Command("kaitoctl doctor")
 _JOINS = "check its start-up log at the cloud: can it reach the API server, and may it join?"
-_PLUGIN_HINT = "install the GPU vendor's device plugin, or check why it does not run on this node"
 
 
 def _not_initialized(
     case: Case, claim: Object, initialized: Object, node_name: str, node: Object | None
-) -> tuple[str, str, str, Command] | None:
+) -> tuple[str, str, Advice, Advice] | None:
     """Code, message, hint and command for a node that has joined; None when its claim says nothing of it."""
     reason, said = str(initialized.get("reason") or ""), str(initialized.get("message") or "")
     if initialized.get("status") == "True" or reason in karpenter.AWAITING:
         reason = _of_node(claim, node)
     if not reason:
         return None
-    quoted, of_claim = re.search(r'"([^"]{1,200})"', said), f"of {claim['metadata']['name']}"
-    thing = quoted[1] if quoted else ""
+    quoted, of_claim = re.search(r'"([^"]{1,200})"', said) or ("", ""), f"of {claim['metadata']['name']}"
+    thing = quoted[1]
     if reason in ("StartupTaintsExist", "KnownEphemeralTaintsExist"):
         thing = thing or next(iter(_startup_taints(claim, node)), "(check the node)")
     if reason == "ResourceNotRegistered" and thing in ("", api.GPU):
+        if node is not None and not node_check.offers_gpus(node):
+            return of_nodes.without_gpus(case, node)
         message = f"node {node_name or of_claim} has joined and shows no {api.GPU}"
         command = kubectl_hints.pods_on(node_name) if node_name else kubectl_hints.describe(claim)
-        return "device-plugin-missing", message, _PLUGIN_HINT, command
+        return "device-plugin-missing", message, of_nodes.PLUGIN_HINT, command
     words = {
         "node": node_name or of_claim,
         "taint": thing,
@@ -407,7 +405,7 @@ def pools(case: Case) -> Iterator[Cause]:
                     f"the limits of the node pool allow no further node: {words}",
                     [event_words(event)],
                     hint="raise spec.limits of the NodePool, or free nodes of it",
-                    command=Command("kubectl get nodepools"),
+                    command=Command("kubectl get", kubectl_hints.resource_of(api.NODE_POOL.kind)),
                 )
                 return
     if any(conditions.is_true(claim, "Launched") for claim in case.seen.claims):
@@ -419,7 +417,7 @@ def pools(case: Case) -> Iterator[Cause]:
                 continue
             reason, why = str(found.get("reason") or ""), str(found.get("message") or "")
             evidence = [condition_words(found)]
-            look = Command("kubectl describe nodepool", pool["metadata"]["name"])
+            look = kubectl_hints.describe({"kind": api.NODE_POOL.kind, **pool})
             if kind == "NodeClassReady" and reason not in karpenter.LAUNCH:
                 reason, why = "NodeClassNotReady", why or reason
             yield _launch_cause(case, title_of(pool), reason, f"{reason} {why}", why, evidence, look)
@@ -435,7 +433,7 @@ def _step(claim: Object, kind: str) -> Object:
 
 
 def _other_denial(claim: Object) -> str:
-    """What any other condition of the claim says against it, such as ConsistentStateFound."""
+    """What any other condition of the claim says against it."""
     for item in dig(claim, "status", "conditions") or ():
         if item.get("status") == "False" and item.get("message"):
             return f"{item.get('type')} is False: {item['message']}"

@@ -14,6 +14,7 @@ from kaitoctl.kaito.diagnosis.case import (
     is_of_now,
     preset_name,
     reason_words,
+    rules_of,
     span,
     title_of,
     without_benchmark,
@@ -211,10 +212,9 @@ def locked_out(case: Case) -> Iterator[Cause]:
         return
     from kaitoctl.kaito import validation
 
-    setting = case.seen.setting or validation.Setting(catalog=case.seen.catalog)
     rules = [
         problem
-        for problem in validation.problems(case.workspace, setting)
+        for problem in validation.problems(case.workspace, rules_of(case))
         if problem.severity == "error"
         and problem.code in _REFUSED_LATER
         and problem.path.startswith("inference.adapters")

@@ -334,7 +334,7 @@ def _let_go(case: Case, claim: Object, evidence: list[tuple[str, str]]) -> Cause
 
 def _by_hand(claim: Object, machine: str) -> Advice:
     what = f"machine {machine}" if machine else "machine"
-    kind, name = str(claim["kind"]).lower(), str(claim["metadata"]["name"])
+    kind, name = kubectl_hints.resource_of(str(claim["kind"])), str(claim["metadata"]["name"])
     return (
         f"check that the node provisioner runs, and its log; check at the cloud whether the {what} still "
         f"exists, which "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, kubectl_hints, node_check
 from kaitoctl.kaito.diagnosis.case import (
     Case,
@@ -252,6 +252,19 @@ def _offered_by_dra(
 
 
 _GPU_DRIVERS = re.compile(r"(^|\.)gpu\.|nvidia|amd\.com|intel\.com")
+
+
+PLUGIN_HINT = "install the GPU vendor's device plugin, or check why it does not run on this node"
+
+
+def without_gpus(case: Case, node: Object) -> tuple[str, str, Advice, Advice]:
+    """Code, message, hint and command for a node that has joined without GPUs, as `check-nodes` has it."""
+    name = str(node["metadata"]["name"])
+    why = node_check.why_no_gpu(node, case.seen.catalog)
+    if why.code == "no-gpu":
+        message = f"node {name} has joined and shows no {api.GPU}"
+        return "device-plugin-missing", message, PLUGIN_HINT, kubectl_hints.pods_on(name)
+    return why.code, f"node {name} has joined: {why.message}", why.hint, why.command
 
 
 def _gpus_of(node: node_check.NodeVerdict) -> str:

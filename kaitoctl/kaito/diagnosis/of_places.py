@@ -16,7 +16,7 @@ from itertools import combinations
 from msgspec import Struct
 
 from kaitoctl.advice import Command
-from kaitoctl.kaito.diagnosis.case import Case
+from kaitoctl.kaito.diagnosis.case import FILES_LOST, Case
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import Kind, Object, dig, labels_of, matches_node_term
 
@@ -30,7 +30,8 @@ _ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone
 # Labels of zones: Kubernetes' own, and those of the CSI drivers of Azure, AWS and Google, which end alike.
 _OF_ZONES = re.compile(r"/zone(?:-id)?$")
 # ... and of a single node: its own name, and those of drivers of disks in it (hostpath, TopoLVM, OpenEBS).
-_OF_NODES = re.compile(r"/(?:hostname|node|nodename)$")
+_OF_NODES = re.compile(r"/(?:hostname|node|nodename|node-?id)$")
+_IDS = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}|i-[0-9a-f]{8,17}|\d{4,}")
 _MOST_NAMED = 4
 
 
@@ -101,7 +102,8 @@ def place(case: Case, pod: Object, words: str) -> Place | None:
     nodes = [node for node in case.seen.all_nodes if _has_gpus(node)]
     held = [*volumes, *_classes(case, claims)] if nodes else volumes
     if gone := next((one for one in held if _is_gone(one, case.seen.all_nodes)), None):
-        return _lost(gone)
+        of_ids = [key for key, value in _homes(gone.terms) if _is_id(key, value, case.seen.all_nodes)]
+        return _unlabelled(gone, of_ids) if of_ids else _lost(gone)
     if far := next((one for one in held if not _common(nodes, [one])), None):
         return _far(far, nodes)
     for some in (*combinations(held, 2), held):
@@ -232,16 +234,35 @@ def _is_gone(held: _Held, nodes: Iterable[Object]) -> bool:
     return not any(value in known for _, value in homes)
 
 
+def _is_id(key: str, value: str, nodes: Iterable[Object]) -> bool:
+    """Whether a driver's label has ids of its own, which tell nothing of a node that it has not labelled."""
+    told = ((labels_of(node).get(key), labels_of(node).get(_HOSTNAME), node) for node in nodes)
+    others = any(one and one not in (host, node["metadata"]["name"]) for one, host, node in told)
+    return key != _HOSTNAME and (others or _IDS.fullmatch(value) is not None)
+
+
 def _lost(held: _Held) -> Place:
     homes = dict.fromkeys(_homes(held.terms))
     return Place(
         f"{held.title} is on the disk of node {' or '.join(dict.fromkeys(value for _, value in homes))}, "
         "which does not exist any more",
-        "bring the node back by the same name if its disk is still there; else what was on it is gone, "
-        "too: create the claim again, and fill it",
+        "bring the node back by the same name if its disk is still there; " + FILES_LOST,
         held.look,
         (held.evidence, ("cluster", f"no Node has {' or '.join('='.join(home) for home in homes)}")),
         code="volume-lost",
+    )
+
+
+def _unlabelled(held: _Held, keys: list[str]) -> Place:
+    """A volume on a node that its driver has labelled with an id: it may be the label that is gone."""
+    homes = dict.fromkeys(map("=".join, _homes(held.terms)))
+    return Place(
+        f"{held.title} is on the node with label {' or '.join(homes)}, and no node has that: either the node "
+        "is gone, or the storage driver, which sets the label, does not run there",
+        "check that the driver's pod runs on each node: those where it does have the label. If the node is "
+        "gone, bring it back with its disk; " + FILES_LOST,
+        Command("kubectl get nodes -L", ",".join(dict.fromkeys(keys))),
+        (held.evidence, ("cluster", f"no Node has {' or '.join(homes)}")),
     )
 
 

@@ -195,22 +195,53 @@ def slow(case: Case) -> Iterator[Cause]:
 
                     yield no_longer_ready(case, pod, item, log)
                     continue
-                if (
-                    other := _on_loopback(case, pod, item) or _by_its_probe(case, pod, item, log)
-                ) is not None:
-                    yield other
-                    continue
-                yield blame(
-                    "slow-start",
-                    f"{title_of(pod)}, container {item['name']}",
-                    f"it loads for {span(running_s)}, and the budget is {span(budget_s)}",
-                    [event_words(event) for event in case.seen.events_of(pod)[:1]]
-                    + _last_words(case, pod, item),
-                    hint="check whether it still moves",
-                    command=Command("kaitoctl logs", case.name, *case.in_namespace),
+                yield (
+                    _engine_died(case, pod, item, log)
+                    or _on_loopback(case, pod, item)
+                    or _by_its_probe(case, pod, item, log)
+                    or _too_slow(case, pod, item, running_s, budget_s)
                 )
-            elif (told := _by_its_probe(case, pod, item, log, is_early=True)) is not None:
+            elif told := _engine_died(case, pod, item, log) or _by_its_probe(
+                case, pod, item, log, is_early=True
+            ):
                 yield told
+
+
+def _too_slow(case: Case, pod: Object, item: Object, running_s: float, budget_s: float) -> Cause:
+    """A server that takes longer than its preset may, and nobody knows why; with what its probe meets."""
+    message, hint = (
+        f"it loads for {span(running_s)}, and the budget is {span(budget_s)}",
+        "check whether it still moves",
+    )
+    name = str(item["name"])
+    unhealthy = next((one for one in events_about(case, pod, name) if one.get("reason") == "Unhealthy"), None)
+    if unhealthy is not None:
+        from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
+
+        log = _log_of(case, pod, item)
+        if (told := of_probes.meets(pod, name, unhealthy, log, has_served=False)) is not None:
+            message = (
+                f"it is not ready {span(running_s)} after it began, and the budget is {span(budget_s)}: "
+                f"{told.says}"
+            )
+            hint = told.hint
+    return blame(
+        "slow-start",
+        f"{title_of(pod)}, container {name}",
+        message,
+        [event_words(event) for event in case.seen.events_of(pod)[:1]] + _last_words(case, pod, item),
+        hint=hint,
+        command=Command("kaitoctl logs", case.name, *case.in_namespace),
+    )
+
+
+def _engine_died(case: Case, pod: Object, item: Object, log: str) -> Cause | None:
+    """A server that was never ready and will not be, by its log."""
+    if not log:
+        return None
+    from kaitoctl.kaito.diagnosis import of_readiness  # most engines live
+
+    return of_readiness.engine_died(case, pod, item, log)
 
 
 def _log_of(case: Case, pod: Object, item: Object) -> str:

@@ -43,10 +43,18 @@ _MISDIRECTED = (
     (r"stopped after 10 redirects", "the server redirects in a circle there", "path"),
     (r"HTTP response to HTTPS client", "the probe speaks HTTPS, and the server HTTP", "scheme"),
     (r"first record does not look like a TLS", "the probe speaks HTTPS, and the server does not", "scheme"),
+    # How a TLS alert, and the settings of HTTP/2, begin (RFC 8446 section 6, RFC 9113 section 6.5).
+    (r"malformed HTTP response \"\\x15\\x03", "the probe speaks HTTP, and the server HTTPS", "scheme"),
     (
-        r"malformed HTTP (?:response|status|version)|statuscode: 400\b",
-        "the probe speaks HTTP, and the server HTTPS",
-        "scheme",
+        r"malformed HTTP response \"\\x00\\x00\S{1,9}\\x04",
+        "the server speaks HTTP/2 alone, as gRPC does",
+        "kind",
+    ),
+    (r"malformed HTTP (?:response|status|version)", "the server does not speak HTTP there", "port or scheme"),
+    (
+        r"statuscode: 400\b",
+        "the server refuses the request as a bad one, as one that speaks HTTPS does with plain HTTP",
+        "scheme or httpHeaders",
     ),
     (
         r"strconv\.Atoi|couldn't find port|invalid port\b",
@@ -94,6 +102,10 @@ _NO_ANSWER = re.compile(
 )
 _REFUSED = re.compile(r"connection refused|Failed to connect|Could not connect", re.IGNORECASE)
 _UNANSWERED = ("timeoutSeconds", "network")
+_CLOSED = re.compile(r"\bEOF\b|connection reset|broken pipe|server closed idle connection")
+# Source: uvicorn 0.3x server.py; vLLM 0.33.0 openai/cli_args.py (--ssl-keyfile), llama.cpp (--ssl-key-file).
+_HTTPS = re.compile(r"(?i)\b(?:running|listening|started|starting|serving)\b[^\n]{0,80}?https://")
+_TLS_ARGUMENTS = re.compile(r"(?:^|\s)--(?:ssl-?key-?file|ssl-?cert-?file|tls-cert|ssl-certfile)\b")
 _PORT = re.compile(r"(?::|port )(?P<port>\d{2,5})(?=[\"/: ]|$|[^\d.])")
 # Source: uvicorn 0.3x, vLLM 0.33.0, text-generation-inference 3, Triton 2.5x, llama.cpp, gunicorn.
 _LISTENS = re.compile(
@@ -179,49 +191,72 @@ def kills(
     return _blamed(case, pod, name, asked, log, evidence, said)
 
 
-class NoLonger(NamedTuple):
-    """What a probe meets that has passed before: in words, and what to do."""
+class Meets(NamedTuple):
+    """What a probe meets at a server that it is right to ask: in words, and what to do."""
 
     says: str
     hint: str
 
 
-def no_longer_passes(pod: Object, name: str, event: Object, log: str) -> NoLonger | None:
-    """What a probe meets at a server that it has found well before; None where its message says nothing.
+def meets(pod: Object, name: str, event: Object, log: str, *, has_served: bool) -> Meets | None:
+    """What a probe meets at a server, as far as its message tells; None where that says nothing.
 
     Args:
         pod: whose container it is.
         name: of the container.
         event: the newest about a probe that failed.
         log: of the container.
+        has_served: whether the probe has passed before; else a server that loads may refuse connections.
     """
     words = str(event.get("message"))
     asked = _read(event, pod, name, log) if _is_probe(event) else None
-    kind = asked.kind if asked else "readiness"
+    kind = asked.kind if asked else _kind_of(words)
     if asked is not None and asked.part == "timeoutSeconds":
         within = _probe(pod, name, kind).get("timeoutSeconds") or 1
-        return NoLonger(
+        return Meets(
             f"its {kind} probe gets no answer within {within} s",
             "check in its log what keeps it from answering (many or long requests, a GPU that hangs); raise "
             "timeoutSeconds of that probe in a pod template",
         )
     if asked is not None and asked.part == "network":
-        return NoLonger(asked.says, "check the network plugin (CNI) of the node, and NetworkPolicies")
+        return Meets(asked.says, "check the network plugin (CNI) of the node, and NetworkPolicies")
     if asked is not None:
-        return NoLonger(asked.says, f"check who has changed the server or the {asked.part} of the probe")
-    dead = "its engine has died: its log says of what, and a restart of the pod brings it back"
-    for pattern, says in _MEETS:
+        return Meets(asked.says, f"check who has changed the server or the {asked.part} of the probe")
+    if _REFUSED.search(words):
+        port = _port_of(words, pod, name, kind)
+        if not has_served and port not in {listened for _, listened in _ports(log)}:
+            return None
+        return Meets(f"nobody listens on its port{' ' + port if port else ''} any more", _ENDED)
+    for pattern, says, hint in _MEETS:
         if found := re.search(pattern, words):
-            return NoLonger(says.format(kind=kind, **found.groupdict()), dead)
+            return Meets(says.format(kind=kind, **found.groupdict()), hint)
     return None
 
 
-# Of a server that was well before. Source: vLLM 0.33.0 entrypoints (health: 503 on EngineDeadError).
+# Who answers so has not necessarily died: what it died of, and that it did, its log has to say.
+_ENDED = (
+    "the server in the container has ended, or begins again, and the container goes on: its log says why; a "
+    "restart of the pod starts it again"
+)
+# Source: vLLM 0.33.0 entrypoints (health: 503 on EngineDeadError); Linux errno(3); Go 1.25 net/http.
 _MEETS = (
-    (r"statuscode: (?P<code>5\d\d)", "its server answers the {kind} probe with {code}"),
-    (r"(?i)connection refused|Failed to connect", "nobody listens on its port any more"),
-    (r"\bEOF\b|connection reset|broken pipe", "its server breaks the connection of the {kind} probe off"),
-    (r"NOT_SERVING", "its server says that it does not serve"),
+    (
+        r"statuscode: (?P<code>5\d\d)",
+        "its server answers the {kind} probe with {code}",
+        "the server says that it is not well, and its log says why: vLLM answers 503 when its engine has "
+        "died, and then only a restart of the pod helps",
+    ),
+    (
+        r"\bEOF\b|connection reset|broken pipe|server closed idle connection|connection was aborted",
+        "its server closes the connection of the {kind} probe without an answer",
+        "its log says whether it crashes over the request; if it does not, it speaks something else on that "
+        "port than the probe (TLS, gRPC), or a proxy before it reaches no server",
+    ),
+    (
+        r"NOT_SERVING",
+        "its server says that it does not serve",
+        "its log says why: an engine that has died, say, which only a restart of the pod brings back",
+    ),
 )
 
 
@@ -266,11 +301,12 @@ def _is_probe(event: Object) -> bool:
 
 def _read(event: Object, pod: Object, name: str, log: str) -> _Asked | None:
     words = str(event.get("message"))
-    found = _ANY.search(words)
-    kind = found["kind"].lower() if found else "readiness"
+    kind = _kind_of(words)
     for pattern, says, part in _MISDIRECTED:
         if re.search(pattern, words):
             return _Asked(kind, says, part, event, part in _OF_SPEC)
+    if _CLOSED.search(words) and words.count("http://") and _speaks_tls(pod, name, log):
+        return _Asked(kind, "the probe speaks HTTP, and the server HTTPS", "scheme", event)
     if _NO_WAY.search(words):
         return _Asked(kind, "the node does not reach the pod's address", "network", event)
     if _NO_ANSWER.search(words):
@@ -284,6 +320,17 @@ def _read(event: Object, pod: Object, name: str, log: str) -> _Asked | None:
     return None
 
 
+def _kind_of(words: str) -> str:
+    found = _ANY.search(words)
+    return found["kind"].lower() if found else "readiness"
+
+
+def _speaks_tls(pod: Object, name: str, log: str) -> bool:
+    """Whether the server says, or is told, that it speaks TLS."""
+    told = " ".join(_command(pod, name))
+    return _HTTPS.search(log) is not None or _TLS_ARGUMENTS.search(told) is not None
+
+
 def _ports(log: str) -> list[tuple[str, str]]:
     """What a log says of the ports that the server listens on: the line, and the port."""
     return [(found[0], found["port"]) for found in _LISTENS.finditer(log)]
@@ -291,9 +338,13 @@ def _ports(log: str) -> list[tuple[str, str]]:
 
 def _told_ports(pod: Object, name: str) -> list[tuple[str, str]]:
     """What a command says of the port that its server is to listen on: the words, and the port."""
-    spec = next((item for item in pod_state.container_specs(pod) if item.get("name") == name), {})
-    words = " ".join(str(word) for key in ("command", "args") for word in spec.get(key) or ())
+    words = " ".join(_command(pod, name))
     return [(found[0].strip(), found["port"]) for found in _ARGUMENTS.finditer(words)]
+
+
+def _command(pod: Object, name: str) -> list[str]:
+    spec = next((item for item in pod_state.container_specs(pod) if item.get("name") == name), {})
+    return [str(word) for key in ("command", "args") for word in spec.get(key) or ()]
 
 
 def _port_of(words: str, pod: Object, name: str, kind: str) -> str:

@@ -89,8 +89,10 @@ def no_longer_ready(case: Case, pod: Object, item: Object, log: str) -> Cause:
     if unhealthy:
         from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
 
-        if (told := of_probes.no_longer_passes(pod, name, unhealthy[0], log)) is not None:
+        if (told := of_probes.meets(pod, name, unhealthy[0], log, has_served=True)) is not None:
             message, hint = f"{message}: {told.says}", told.hint
+    if has_engine_died(log):
+        message, hint = f"{message}; its engine has died", _DEAD
     if load:
         message = f"{message}; {load.waiting} requests wait while {load.running} are at work"
         hint = (
@@ -103,6 +105,48 @@ def no_longer_ready(case: Case, pod: Object, item: Object, log: str) -> Cause:
     return blame("nobody-served", title_of(pod), message, evidence, hint=hint, command=look)
 
 
+def engine_died(case: Case, pod: Object, item: Object, log: str) -> Cause | None:
+    """A server that was never ready, whose engine has died, and whose container runs on; by its log alone.
+
+    Loading takes long: nothing is said of a server whose log does not tell of its end.
+    """
+    if not has_engine_died(log):
+        return None
+    name, of = str(item["name"]), of_logs.finding(case, log)
+    unhealthy = [event for event in events_about(case, pod, name) if event.get("reason") == "Unhealthy"][:1]
+    error = of.line if of else of_logs.last_error(log) or of_logs.handed_on(log)
+    why = of.message if of else error
+    return blame(
+        of.code if of else "worker-died",
+        f"{title_of(pod)}, container {name}",
+        f"its engine has died before it was ever ready, and the container runs on: {why}",
+        [*map(event_words, unhealthy), ("log", error)],
+        hint=f"{of.hint}; {_DEAD}" if of else _DEAD,
+        command=(of_logs.next_step(case, pod, of) if of else None) or logs_of(case, pod, name),
+    )
+
+
+def has_engine_died(log: str) -> bool:
+    """Whether a server's log tells that its engine has died, and of no other that began after it."""
+    ends = [found.end() for found in _DEATHS.finditer(log)]
+    return bool(ends) and _BEGINNINGS.search(log, ends[-1]) is None
+
+
+_DEAD = (
+    "more time does not help: its log says of what its engine died, and a restart of the pod brings it back"
+)
+# Source: vLLM 0.33.0 v1/engine/exceptions.py, core.py, core_client.py, utils.py; V0
+# engine/async_llm_engine.py, engine/multiprocessing; SGLang 0.5 entrypoints/engine.py;
+# text-generation-inference 3 launcher.
+_DEATHS = re.compile(
+    r"EngineDeadError|EngineCore encountered a fatal error|Engine core proc \S{1,60} died|"
+    r"Engine core initialization failed|Engine process failed to start|Background loop has errored already|"
+    r"RPCServer process died|Received sigquit from a child process|ShardCannotStart|ShardFailed"
+)
+_BEGINNINGS = re.compile(
+    r"vLLM API server version|Started server process|Initializing an? (?:V\d )?LLM engine|"
+    r"Starting (?:vLLM API server|shard)|server_args=ServerArgs"
+)
 # By what an engine dies under a server that goes on; other errors of a log may be those of one request.
 _DIED_OF = (
     *("gpu-broken", "gpu-program-failed", "gpu-not-visible", "cuda-out-of-memory", "gpus-disconnected"),

@@ -106,13 +106,13 @@ def _evidence(case: Case, main: Object | None) -> list[tuple[str, str]]:
     words = (
         f"type {spec.get('type') or 'ClusterIP'}, selector {spec.get('selector')}, ports {', '.join(ports)}"
     )
-    ready = len([one for one in case.seen.slices for end in one.get("endpoints") or () if _is_ready(end)])
-    slices = f"{len(case.seen.slices)} EndpointSlices with {ready} ready endpoints"
+    slices = f"{len(case.seen.slices)} EndpointSlices with {_ready_endpoints(case)} ready endpoints"
     return [("Service", words), ("cluster", slices)]
 
 
-def _is_ready(endpoint: Object) -> bool:
-    return dig(endpoint, "conditions", "ready") is not False
+def _ready_endpoints(case: Case) -> int:
+    ends = [end for one in case.seen.slices for end in one.get("endpoints") or ()]
+    return len([end for end in ends if dig(end, "conditions", "ready") is not False])
 
 
 def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]:
@@ -144,6 +144,13 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]
                     "kubectl patch service", case.name, *case.in_namespace, "--type", "json", "-p", patch
                 ),
             )
+    if found.gap == "endpoints" and _ready_endpoints(case):
+        which = f"kubernetes.io/service-name={case.name}"
+        return (
+            "check who has written these endpoints (label endpointslice.kubernetes.io/managed-by), and their "
+            "ports: names and numbers",
+            Command("kubectl get endpointslices", *case.in_namespace, "-l", which, "-o", "yaml"),
+        )
     if found.gap == "endpoints":
         return "check why Kubernetes has written no endpoint; it takes seconds when its controllers run", look
     return "check what has changed it; the Workspace needs a ClusterIP or LoadBalancer Service", look

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
-from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, is_creating, title_of
+from kaitoctl.kaito.diagnosis.case import FILES_LOST, Case, blame, event_words, is_creating, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.reasons import code_of
@@ -48,8 +48,8 @@ _VOLUME_HINTS = (
     ),
     (
         r"(?i)persistentvolumes? \"[^\"]+\" not found|failed to fetch PV |can'?t find PV",
-        "the PersistentVolume of its claim is gone: restore it if its disk is still there; else create the "
-        "claim again, and fill it",
+        "the PersistentVolume of its claim is gone: create it again if its disk is still at the storage; "
+        + FILES_LOST,
     ),
     (
         r"pv\.Spec\.ClaimRef",
@@ -315,8 +315,8 @@ _CLAIM_HINTS = (
     ),
     (
         r"(?i)has lost (?:its|reference)|bound incorrectly",
-        "the PersistentVolume of the claim is gone or another's, and what was on it with it: restore it if "
-        "its disk is still there; else create the claim again, and fill it",
+        "the PersistentVolume of the claim is gone or another's: create it again, with a claimRef of the "
+        "claim, if its disk is still at the storage; " + FILES_LOST,
     ),
     (
         r"(?i)quota|exceeded|limit reached",

@@ -18,6 +18,7 @@ from kaitoctl.kaito.diagnosis.case import (
     is_of_now,
     observed_generation,
     reason_words,
+    rules_of,
     span,
     title_of,
 )
@@ -107,8 +108,7 @@ def immutable(case: Case) -> Iterator[Cause]:
         **{key: value for key, value in case.workspace.items() if key not in ("inference", "tuning")},
         **parts,
     }
-    setting = case.seen.setting or validation.Setting(catalog=case.seen.catalog)
-    problems = validation.update_problems(old, case.workspace, setting)
+    problems = validation.update_problems(old, case.workspace, rules_of(case))
     changed = [item for item in problems if item.severity == "error"]
     if changed:
         yield blame(
@@ -191,9 +191,8 @@ def invalid(case: Case) -> Iterator[Cause]:
         return  # what the cluster says outranks what our rules make of the manifest
     from kaitoctl.kaito import validation
 
-    target = validation.OWN if case.seen.is_ours else None
-    setting = case.seen.setting or validation.Setting(target, catalog=case.seen.catalog)
-    rules = [item for item in validation.problems(case.workspace, setting) if item.severity == "error"]
+    judged = validation.problems(case.workspace, rules_of(case))
+    rules = [item for item in judged if item.severity == "error"]
     if rules:
         evidence = [(f"condition {item['type']}", str(item.get("message"))) for item in refused[:1]]
         evidence += [(item.code, f"{item.path}: {item.message}") for item in rules]

@@ -29,6 +29,7 @@ from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import Progress, progress
 from kaitoctl.kaito.serving import is_foreign, main_service
 from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import dig, is_being_deleted
 
 
@@ -38,6 +39,15 @@ def _mirror(case: Case) -> Iterator[Cause]:
         from kaitoctl.kaito.diagnosis import of_mirrors
 
         yield from of_mirrors.mirror(case)
+
+
+def _devices(case: Case) -> Iterator[Cause]:
+    """What has become of the devices that containers hold; most kubelets say nothing of that."""
+    items = (item for pod in case.pods for item in pod_state.container_statuses(pod))
+    if any(item.get("allocatedResourcesStatus") for item in items):
+        from kaitoctl.kaito.diagnosis import of_devices
+
+        yield from of_devices.unhealthy_devices(case)
 
 
 def _unready(case: Case) -> Iterator[Cause]:
@@ -97,6 +107,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_scheduling.scheduling,
     of_volumes.volumes,
     of_images.images,
+    _devices,
     of_pods.containers,
     of_failed_pods.failed_pods,
     of_nodes.troubled,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito.advertisers import advertiser_of
+from kaitoctl.kaito.diagnosis.case import FILES_LOST
 
 _CHECK_NODES = Command("kaitoctl check-nodes {workspace} -n {namespace}")
 _DESCRIBE = Command("kubectl describe pod {pod} -n {namespace}")
@@ -136,23 +137,23 @@ VOLUME_OBSTACLES = (
     Obstacle(
         r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" bound to non-existent persistentvolume "
         r"\"(?P<volume>[^\"]+)\"",
-        "volume {volume} of claim {claim} is gone, and what was on it with it (the claim is Lost): restore "
-        "the PersistentVolume if its disk is still there; else create the claim again, and fill it",
+        "volume {volume} of claim {claim} is gone (the claim is Lost): create the "
+        "PersistentVolume again if its disk is still at the storage; " + FILES_LOST,
         Command("kubectl describe pvc {claim} -n {namespace}"),
         "volume-lost",
     ),
     Obstacle(
         r"bound to non-existent pv\(s\)|persistentvolumes? \"(?P<volume>[^\"]+)\" not found|"
         r"failed to get pv \"",
-        "the PersistentVolume of its claim is gone: restore it if its disk is still there; else create the "
-        "claim again, and fill it",
+        "the PersistentVolume of its claim is gone: create it again if its disk is still at the storage; "
+        + FILES_LOST,
         _VOLUMES,
         "volume-lost",
     ),
     Obstacle(
         r"PersistentVolume\(s\) bound to non-existent Node\(s\)",
-        "its volume is on the disk of a node that is gone, and what was on it with it: create the claim "
-        "again, and fill it",
+        "its volume is on the disk of a node that is gone: bring the node back by the same name if its disk "
+        "is still there; " + FILES_LOST,
         _VOLUMES,
         "volume-lost",
     ),

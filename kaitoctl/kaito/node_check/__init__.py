@@ -44,6 +44,7 @@ from kaitoctl.kaito.node_check.judge import (
     take_room,
     verdict,
     what_counts,
+    why_no_gpu,
 )
 from kaitoctl.kaito.node_check.need import (
     TOLERATIONS,
@@ -109,5 +110,6 @@ __all__ = [
     "trimmed",
     "verdict",
     "what_counts",
+    "why_no_gpu",
     "written_node_count",
 ]

@@ -118,6 +118,12 @@ def offers_gpus(node: Object, resource: str = api.GPU) -> bool:
     return bool(whole_number(below(node, "status", "allocatable", resource)))
 
 
+def why_no_gpu(node: Object, known: Catalog) -> Finding:
+    """Why pods can have no GPU of a node that offers none."""
+    facts = facts_of(node, known)
+    return of_gpus.why_no_gpu(facts, gpus_of(facts, 0))
+
+
 def capability(node: Object | None, known: Catalog) -> tuple[int, int] | None:
     """The compute capability of a node's GPUs, None when nobody says it."""
     return None if node is None else capability_of(facts_of(node, known))
