@@ -305,6 +305,29 @@ CASES = [
         "RuntimeError: CUDA error: no kernel image is available for execution on the",
     ),
     ("gpu-too-old", "compute capability", "RuntimeError: FlashAttention only supports Ampere GPUs or newer."),
+    ("gpu-too-old", "FlashAttention has no program", "ValueError: Unsupported FA version: None"),
+    (
+        "gpu-too-old",
+        "FlashAttention has no program",
+        "ERROR 02-17 20:51:48 [utils.py:613] Cannot use FA version 2 is not supported due to FA2 is only "
+        'supported on devices with compute capability >= 8\n  File "/x/fa.py", line 1\nAssertionError',
+    ),
+    (
+        "cuda-out-of-memory",
+        "changes while the server measures it",
+        "AssertionError: Error in memory profiling. Initial free memory 12.5 GiB, current free memory 14 "
+        "GiB. This happens when other processes sharing the same container release GPU memory",
+    ),
+    (
+        "hub-unreachable",
+        "broken off",
+        "requests.exceptions.ChunkedEncodingError: ('Connection broken: IncompleteRead(1 bytes read)', x)",
+    ),
+    (
+        "hub-unreachable",
+        "broken off",
+        "httpx.RemoteProtocolError: peer closed connection without sending complete",
+    ),
     (
         "gpu-driver-misfit",
         "found version 11040",

@@ -337,6 +337,7 @@ def test_a_claims_own_events_say_why_it_is_not_bound(reason: str, message: str, 
             "volume-unavailable",
             "belongs to another claim",
         ),
+        ('failed to fetch token: pod "falcon" not found', "volume-unavailable", "no such pod any more"),
         (
             "volume weights has volumeMode Block, but is specified in volumeMounts",
             "volume-unavailable",
@@ -432,3 +433,12 @@ def test_where_a_taint_or_the_labels_may_keep_it_off_the_node_both_are_named(wor
     assert found is not None
     assert "taints" in text(found.hint)
     assert "labels" in text(found.hint)
+
+
+def test_a_gpu_that_is_lost_is_not_what_the_kubelet_remembers_wrongly() -> None:
+    world = World("rejected-by-kubelet").without("Event")
+    words = "Pod was rejected: Allocate failed due to rpc error: creating nvml.Device 5: nvml: GPU is lost"
+    for item in world.objects:
+        if item["kind"] == "Pod":
+            item["status"] = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": words}
+    assert "drain and reboot the node" in str(world.cause().hint)

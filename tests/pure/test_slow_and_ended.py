@@ -128,7 +128,14 @@ MET = [
     ('failed: Get "http://h:5000/": write: broken pipe', "closes the connection", "TLS"),
     ('failed: Get "http://h:5000/": http: server closed idle connection', "closes the connection", "TLS"),
     ("failed: HTTP probe failed with statuscode: 503", "probe with 503", "its log says why"),
+    ("failed: HTTP probe failed with statuscode: 500", "probe with 500", "its log says by what"),
     ('failed: service unhealthy (responded with "NOT_SERVING")', "does not serve", "its log says why"),
+    (
+        "errored and resulted in unknown state: rpc error: desc = failed to exec in container: OCI runtime "
+        "exec failed: exec failed: unable to start container process: error executing setns process",
+        "cannot run the readiness probe's command",
+        "container runtime's",
+    ),
     ("failed: dial tcp 10.1.0.4:5000: connect: connection refused", "it loads for", "still moves"),
 ]
 

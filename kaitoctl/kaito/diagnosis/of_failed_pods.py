@@ -161,6 +161,11 @@ _HINTS = (
         "the node's GPUs are shared, and its device plugin gives a pod one share: take whole GPUs",
     ),
     (
+        r"(?i)GPU is lost|fallen off the bus|\bXid\b|GPU requires reset|uncorrectable ECC",
+        "a GPU of the node does not answer, so that its device plugin gives none: drain and reboot the node, "
+        "or replace it",
+    ),
+    (
         r"no healthy devices present|no longer healthy",
         "the device plugin takes the node's GPUs for broken: check its log, and Xid errors in the kernel log",
     ),

@@ -241,10 +241,20 @@ _ENDED = (
 # Source: vLLM 0.33.0 entrypoints (health: 503 on EngineDeadError); Linux errno(3); Go 1.25 net/http.
 _MEETS = (
     (
-        r"statuscode: (?P<code>5\d\d)",
+        r"statuscode: (?P<code>503)",
         "its server answers the {kind} probe with {code}",
         "the server says that it is not well, and its log says why: vLLM answers 503 when its engine has "
         "died, and then only a restart of the pod helps",
+    ),
+    (
+        r"statuscode: (?P<code>5\d\d)",
+        "its server answers the {kind} probe with {code}",
+        "the server, or a proxy beside it, fails over the probe's request: its log says by what",
+    ),
+    (
+        r"failed to (?:start )?exec|OCI runtime exec failed|setns process|error executing",
+        "the node cannot run the {kind} probe's command in the container",
+        "the message is the container runtime's: check its log on the node; a pod that is made again may do",
     ),
     (
         r"\bEOF\b|connection reset|broken pipe|server closed idle connection|connection was aborted",

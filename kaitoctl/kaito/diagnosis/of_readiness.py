@@ -121,7 +121,7 @@ def engine_died(case: Case, pod: Object, item: Object, log: str) -> Cause | None
         f"{title_of(pod)}, container {name}",
         f"its engine has died before it was ever ready, and the container runs on: {why}",
         [*map(event_words, unhealthy), ("log", error)],
-        hint=f"{of.hint}; {_DEAD}" if of else _DEAD,
+        hint=f"{of.hint}; it takes a restart of the pod" if of else _DEAD,
         command=(of_logs.next_step(case, pod, of) if of else None) or logs_of(case, pod, name),
     )
 

@@ -22,6 +22,11 @@ _VOLUME_HINTS = (
         "the kubelet does not reach the API server: check the node's network; it tries again",
     ),
     (
+        r"(?i)fetch token: pod \S+ not found",
+        "the API server has no such pod any more: the kubelet hears of that and ends it; if it stays, "
+        "restart the kubelet there",
+    ),
+    (
         r"(?i)fetch token|service ?accounts? \S+ (?:not found|is forbidden)",
         "the pod's ServiceAccount is missing, or may have no token: check it",
     ),

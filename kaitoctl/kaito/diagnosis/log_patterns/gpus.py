@@ -53,6 +53,18 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"Unsupported FA version: None|"
+        r"Cannot use FA version \d is not supported due to FA\d is only supported on devices with compute "
+        r"capability(?:.*\n){1,8}AssertionError$",
+        Reading(
+            "gpu-too-old",
+            "vLLM's FlashAttention has no program for this kind of GPU",
+            "choose another attention backend (VLLM_ATTENTION_BACKEND), or an image whose vLLM does so by "
+            "itself, or " + _NEWER_GPU,
+            f"{VLLM} v1/attention/backends/fa_utils.py; V1 from 0.7 on",
+        ),
+    ),
+    (
         r"(?i)fp8e4nv.{0,60}not supported|compute capability not supported|"
         r"requires (?:GPUs with )?SM ?\d\d|"
         r"PassManager::run failed|only supports? Ampere GPUs or newer|"

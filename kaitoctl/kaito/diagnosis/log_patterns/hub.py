@@ -216,6 +216,17 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"IncompleteRead\(|ChunkedEncodingError|IncompleteMessage|peer closed connection without sending",
+        Reading(
+            "hub-unreachable",
+            "a download was broken off before its end",
+            "the next try may do better; if it does not, check the proxy, firewall and limits between the "
+            "pod and the hub, or keep the weights on a volume or in the image",
+            "urllib3 2.x response.py; httpx 0.28, h11 0.16; reqwest (hf_xet)",
+            depth=1,
+        ),
+    ),
+    (
         r"(?i)couldn't connect to 'https?://|cannot find the requested files in the (?:local|disk) cache|"
         r"LocalEntryNotFoundError|connection error when trying to load|Distant resource does not|"
         r"does not seem to be on huggingface\.co|Check your internet connection|"
@@ -224,8 +235,7 @@ PATTERNS: tuple[Row, ...] = (
         r"\b50[0234] Server Error.{0,160}(?:huggingface|hf\.co)|"
         r"Server error '50[0234].{0,160}(?:huggingface|hf\.co)|(?:Connect|Read)Timeout\b|"
         r"Could not connect to the endpoint URL|httpx\.Connect(?:Error|Timeout)|httpcore\.Connect|"
-        r"requests\.exceptions\.(?:Connection|ChunkedEncoding)|Connection "
-        r"aborted|RemoteDisconnected|IncompleteRead",
+        r"requests\.exceptions\.Connection|Connection aborted|RemoteDisconnected",
         Reading(
             "hub-unreachable",
             "the container cannot reach the hub, and the model's files are not in its cache",

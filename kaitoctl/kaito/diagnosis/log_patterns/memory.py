@@ -70,7 +70,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Initial free memory .{1,60}current free memory .{0,60}not properly cleaned up|"
+        r"Error in memory profiling|Initial free memory .{1,60}current free memory|"
         r"GPU memory was not properly cleaned up",
         Reading(
             "cuda-out-of-memory",
