@@ -747,3 +747,15 @@ def test_why_a_node_that_has_joined_has_no_gpus_is_what_check_nodes_says(
     assert (found.code, found.about) == (code, "NodeClaim ws0123abc")
     assert words in found.message
     assert "gpu-1 has joined" in found.message
+
+
+@pytest.mark.parametrize("kind", ["NodeClaim", "Machine", "NodePool"])
+def test_a_kind_that_the_cluster_does_not_have_is_not_one_with_conditions(kind: str) -> None:
+    waiting = seen()
+    words = f'no matches for kind "{kind}" in version "karpenter.sh/v1"'
+    told = waiting.workspace["status"]["conditions"][0]  # type: ignore[index]
+    told |= {"reason": "workspaceResourceStatusFailed", "message": words, "lastTransitionTime": ago(1700)}
+    found = diagnose(waiting, NOW).cause
+    assert found is not None
+    assert f"does not have the kind {kind}" in str(found.hint)
+    assert text(found.command) == "kubectl get crd"

@@ -147,6 +147,25 @@ def test_what_a_probe_meets_is_said_and_no_death_is_guessed(said: str, words: st
     assert "has died" not in found.message
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("cat: /tmp/ready: No such file or directory\n", "probe fails: cat: /tmp/ready: No such file"),
+        ("", "probe fails without a word"),
+        ("curl: (22) The requested URL returned error: 503\n", "answers the readiness probe with 503"),
+        ("curl: (22) The requested URL returned error: 500\n", "answers the readiness probe with 500"),
+        ("curl: (52) Empty reply from server\n", "closes the connection"),
+        ("curl: (56) Recv failure: Connection reset by peer\n", "closes the connection"),
+        ("wget: can't connect to remote host (127.0.0.1): Connection refused\n", "it loads for"),
+    ],
+)
+def test_what_the_command_of_a_probe_says_is_told(said: str, words: str) -> None:
+    world = running().event("Unhealthy", f"Readiness probe failed: {said}", count=200)
+    world["Pod"]["spec"]["containers"][0]["readinessProbe"] = {"exec": {"command": ["sh", "/ready.sh"]}}
+    found = world.cause()
+    assert (found.code, words in found.message) == ("slow-start", True)
+
+
 @pytest.mark.parametrize("said", ["EOF", "read: connection reset by peer", "write: broken pipe"])
 @pytest.mark.parametrize("told", ["log", "command"])
 def test_a_connection_that_a_server_with_tls_closes_is_the_probes_affair(said: str, told: str) -> None:

@@ -117,7 +117,13 @@ _ADVICE: tuple[tuple[str, str, Command], ...] = (
     (r"DiskPressure", "take nodes with a larger disk", _STATUS),
     (r"CrashLoopBackOff|ContainerStartError|PodEvicted|Unschedulable", "see the pod, and its log", _STATUS),
     (
-        r"NodeClass|NodePool|\bCRD\b|no matches for kind",
+        r"no matches for kind \"(?P<kind>\w+)\"",
+        "the cluster does not have the kind {kind}, which KAITO asks for: install its CRD with what serves "
+        "it (NodeClaims: Karpenter or gpu-provisioner), or let KAITO do without",
+        Command("kubectl get crd"),
+    ),
+    (
+        r"NodeClass|NodePool|\bCRD\b",
         "see the NodePool and the node class that it names: their conditions say why",
         Command("kaitoctl doctor"),
     ),

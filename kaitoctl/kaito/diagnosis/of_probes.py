@@ -230,6 +230,12 @@ def meets(pod: Object, name: str, event: Object, log: str, *, has_served: bool) 
     for pattern, says, hint in _MEETS:
         if found := re.search(pattern, words):
             return Meets(says.format(kind=kind, **found.groupdict()), hint)
+    if dig(_probe(pod, name, kind), "exec", "command"):
+        said = of_logs.printable_line(_ANY.split(words)[-1].lstrip(": "))
+        return Meets(
+            f"the command of its {kind} probe fails" + (f": {said}" if said else " without a word"),
+            "try that command in the container (kubectl exec), and correct it or what it looks for",
+        )
     return None
 
 
@@ -241,13 +247,13 @@ _ENDED = (
 # Source: vLLM 0.33.0 entrypoints (health: 503 on EngineDeadError); Linux errno(3); Go 1.25 net/http.
 _MEETS = (
     (
-        r"statuscode: (?P<code>503)",
+        r"(?:statuscode|returned error): (?P<code>503)",
         "its server answers the {kind} probe with {code}",
         "the server says that it is not well, and its log says why: vLLM answers 503 when its engine has "
         "died, and then only a restart of the pod helps",
     ),
     (
-        r"statuscode: (?P<code>5\d\d)",
+        r"(?:statuscode|returned error): (?P<code>5\d\d)",
         "its server answers the {kind} probe with {code}",
         "the server, or a proxy beside it, fails over the probe's request: its log says by what",
     ),
@@ -257,7 +263,8 @@ _MEETS = (
         "the message is the container runtime's: check its log on the node; a pod that is made again may do",
     ),
     (
-        r"\bEOF\b|connection reset|broken pipe|server closed idle connection|connection was aborted",
+        r"\bEOF\b|(?i:connection reset)|broken pipe|server closed idle connection|Empty reply from server|"
+        r"connection was aborted",
         "its server closes the connection of the {kind} probe without an answer",
         "its log says whether it crashes over the request; if it does not, it speaks something else on that "
         "port than the probe (TLS, gRPC), or a proxy before it reaches no server",

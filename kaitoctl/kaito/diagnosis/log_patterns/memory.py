@@ -170,7 +170,7 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"(?i)/dev/shm.{0,120}No space left on device|No space left on device.{0,80}/dev/shm|"
         r"Error while (?:creating|attaching to) shared memory|posix_fallocate failed|"
-        r"insufficient shared memory|bus error|SIGBUS|failed to extend /dev/shm|fallocate: Failed to extend|"
+        r"insufficient shared memory|failed to extend /dev/shm|fallocate: Failed to extend|"
         r"unable to (?:open|resize|write|mmap|allocate).{0,60}(?:shared memory|/dev/shm)"
         r"(?!.{0,80}Too many open files)|Could "
         r"not.{0,20}shm_open|"
@@ -181,6 +181,17 @@ PATTERNS: tuple[Row, ...] = (
             "the container's shared memory, /dev/shm, is too small",
             _SHM,
             f"{NCCL} src/os/linux.cc; {TORCH} torch/utils/data/_utils/signal_handling.py",
+        ),
+    ),
+    (
+        r"(?i)bus error|SIGBUS",
+        Reading(
+            "shared-memory-too-small",
+            "a bus error: mostly the container's shared memory, /dev/shm, is too small, or else a file that "
+            "was mapped into memory was cut off",
+            _SHM + "; if it has room, load the weights again",
+            f"Linux signal(7); {TORCH} torch/utils/data/_utils/signal_handling.py",
+            depth=1,
         ),
     ),
     (
