@@ -759,3 +759,34 @@ def test_a_kind_that_the_cluster_does_not_have_is_not_one_with_conditions(kind: 
     assert found is not None
     assert f"does not have the kind {kind}" in str(found.hint)
     assert text(found.command) == "kubectl get crd"
+
+
+CSE = "VM has reported a failure when processing extension vmssCSE: command terminated with exit status={}"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "registered", "words", "is_told"),
+    [
+        (60, "Unknown", CSE.format(50), True),
+        (60, "Unknown", CSE.format(52), True),
+        (
+            60,
+            "Unknown",
+            "Operation could not be completed as it results in exceeding approved cores quota",
+            True,
+        ),
+        (60, "Unknown", "something new", False),
+        (60, "True", CSE.format(50), False),
+        (86000, "Unknown", CSE.format(50), False),
+    ],
+)
+def test_a_machine_that_fails_as_it_starts_is_not_one_that_is_waited_for(
+    age_s: float, registered: str, words: str, is_told: bool
+) -> None:
+    launched = {**condition("Launched", "True"), "lastTransitionTime": ago(600)}
+    starting = claim(launched, condition("Registered", registered), condition("Initialized", "Unknown"))
+    said = event("ws0123abc", "AsyncProvisioningError", words, age_s=age_s)
+    found = diagnose(seen(starting, events=(said,)), NOW).cause
+    assert found is not None
+    assert (found.code in ("node-claim-failed", "quota-exceeded")) is is_told
+    assert ("could not be prepared" in found.message) is (is_told and "vmssCSE" in words)

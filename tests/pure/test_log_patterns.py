@@ -320,12 +320,12 @@ CASES = [
     ),
     (
         "hub-unreachable",
-        "broken off",
+        "before it was whole",
         "requests.exceptions.ChunkedEncodingError: ('Connection broken: IncompleteRead(1 bytes read)', x)",
     ),
     (
         "hub-unreachable",
-        "broken off",
+        "before it was whole",
         "httpx.RemoteProtocolError: peer closed connection without sending complete",
     ),
     (

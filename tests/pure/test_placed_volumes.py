@@ -138,7 +138,7 @@ def test_a_disk_of_a_node_that_is_gone_is_lost(key: str, words: str) -> None:
         "volume pv-7 of claim weights is on the disk of node nvme-1, which does not exist any more"
     )
     assert cause.hint.startswith("bring the node back")  # type: ignore[union-attr]
-    assert "ask whose they are before you delete the claim" in cause.hint  # type: ignore[operator]
+    assert "ask whose they are before you delete the claim" in str(cause.hint)
     assert ("cluster", f"no Node has {key}=nvme-1") in cause.evidence
 
 

@@ -143,3 +143,10 @@ def test_a_server_that_dies_without_a_word(code: int, words: str, hint: str) -> 
     cause = world.cause()
     assert words in cause.message
     assert hint in cause.hint
+
+
+def test_a_tuning_that_does_not_fit_its_gpu_is_told_of_its_own_settings() -> None:
+    found = tuned("falcon", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 3.46 GiB.", 1)
+    assert found.code == "cuda-out-of-memory"
+    assert "per_device_train_batch_size" in found.hint
+    assert "max-model-len" not in found.hint

@@ -282,6 +282,11 @@ def by_words(words: str) -> Reason:
     return next((reason for pattern, reason in _WORDS if re.search(pattern, words)), _FAILED)
 
 
+def tells(words: str) -> bool:
+    """Whether a message says what is wrong, and not merely that something is."""
+    return by_words(words) is not _FAILED
+
+
 AWAITING = ("", "AwaitingReconciliation")
 """What a condition says that nobody has worked on yet (github.com/awslabs/operatorpkg status)."""
 

@@ -23,6 +23,7 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.launch_failures import launch_failure
 from kaitoctl.kaito.rollout import Phase
+from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, dig, is_being_deleted
 
@@ -85,13 +86,14 @@ def _held_launch(claim: Object) -> Object | None:
 
 
 def _launch_event(case: Case, claim: Object) -> Object | None:
-    """The newest event of a launch that failed, where no condition tells of it: Karpenter gives the claim up.
-
-    Source: karpenter v1.14 nodeclaim/lifecycle/{launch,events}.go.
-    """
-    if _step(claim, "Launched").get("status") == "True":
+    """The newest event of a launch that failed, where no condition tells of it: the claim is given up."""
+    if _step(claim, "Registered").get("status") == "True":
         return None
     events = (event for event in case.seen.events_of(claim) if event.get("type") == "Warning")
+    if (launched := _step(claim, "Launched")).get("status") == "True":  # its machine may fail as it starts
+        since = str(launched.get("lastTransitionTime") or "")
+        later = (item for item in events if event_time(item) >= since)
+        return next((item for item in later if karpenter.tells(" ".join(event_words(item)))), None)
     has_no_condition = not dig(claim, "status", "conditions")  # whoever writes an event has acted on it
     return next((item for item in events if has_no_condition or item.get("reason") in karpenter.LAUNCH), None)
 
@@ -153,7 +155,8 @@ def _launch_cause(
         hint = known.hint or "correct the node class (AKSNodeClass, EC2NodeClass); its conditions say more"
     else:
         whose = f"the machine for {name}" if name else "a machine"
-        message = f"{whose} could not be launched: {why or reason or 'no reason is given'}"
+        what = "prepared" if re.search(r"(?i)vmssCSE|VMExtension|ScriptExtension", words) else "launched"
+        message = f"{whose} could not be {what}: {why or reason or 'no reason is given'}"
         hint = known.hint or "check the message, and the node provisioner's log"
     return blame(
         known.code,
@@ -180,11 +183,8 @@ def _pending(case: Case, claim: Object) -> Cause:
         if item.get("type") and item.get("status") != "True"
     ][:1] + _of_provider(claim)
     evidence += _warnings(case, claim)
-    code, hint, command = (
-        "node-claim-pending",
-        "nodes take minutes; then check the node provisioner's log",
-        kubectl_hints.describe(claim),
-    )
+    code, command = "node-claim-pending", kubectl_hints.describe(claim)
+    hint: Advice = "nodes take minutes; then check the node provisioner's log"
     if not dig(claim, "status", "conditions"):
         message, within_s = f"no node provisioner has acted on {name} for {span(since_s)}", _TAKEN_UP_WITHIN_S
         hint = "start the node provisioner (gpu-provisioner, Karpenter), or check its log"
@@ -242,7 +242,7 @@ _JOINS = "check its start-up log at the cloud: can it reach the API server, and 
 
 def _not_initialized(
     case: Case, claim: Object, initialized: Object, node_name: str, node: Object | None
-) -> tuple[str, str, Advice, Advice] | None:
+) -> tuple[str, str, Advice, Command] | None:
     """Code, message, hint and command for a node that has joined; None when its claim says nothing of it."""
     reason, said = str(initialized.get("reason") or ""), str(initialized.get("message") or "")
     if initialized.get("status") == "True" or reason in karpenter.AWAITING:
@@ -422,9 +422,6 @@ def pools(case: Case) -> Iterator[Cause]:
                 reason, why = "NodeClassNotReady", why or reason
             yield _launch_cause(case, title_of(pool), reason, f"{reason} {why}", why, evidence, look)
             return
-
-
-# --- parts ---------------------------------------------------------------------------------------------
 
 
 def _step(claim: Object, kind: str) -> Object:

@@ -275,12 +275,22 @@ def _finding(case: Case, log: str, reading: Reading, groups: dict[str, str], lin
         fits = f"does not fit the model, {words['model']}" if "fit" in message else "is broken"
         code, message = "adapter-misfit", f"{words['adapter']} {fits}: {message}"
     message += _of_which_model(code, log)
+    hint = reading.hint.format_map(words)
+    if code == "cuda-out-of-memory" and case.workspace.get("tuning"):
+        hint = _TUNES_IN
     is_about_one = guessed or reading.adapter == "yes"
     named = suspects[0] if is_about_one and len(suspects) == 1 else ""
     step = reading.step or _STEPS.get(code, "")
     if is_about_one and not names:
         step = ""  # of a pod template's own adapters no command of ours knows anything
-    return Finding(code, message, line, reading.hint.format_map(words), named, step)
+    return Finding(code, message, line, hint, named, step)
+
+
+# Source: KAITO v0.12 presets/workspace/tuning; transformers 5.24 training_args.py; trl, peft (qlora).
+_TUNES_IN = (
+    "take GPUs with more memory, method qlora, or a smaller per_device_train_batch_size or max_seq_length in "
+    "the training_config.yaml of the ConfigMap that tuning.config names"
+)
 
 
 def _of_which_model(code: str, log: str) -> str:

@@ -257,14 +257,15 @@ _GPU_DRIVERS = re.compile(r"(^|\.)gpu\.|nvidia|amd\.com|intel\.com")
 PLUGIN_HINT = "install the GPU vendor's device plugin, or check why it does not run on this node"
 
 
-def without_gpus(case: Case, node: Object) -> tuple[str, str, Advice, Advice]:
+def without_gpus(case: Case, node: Object) -> tuple[str, str, Advice, Command]:
     """Code, message, hint and command for a node that has joined without GPUs, as `check-nodes` has it."""
     name = str(node["metadata"]["name"])
     why = node_check.why_no_gpu(node, case.seen.catalog)
     if why.code == "no-gpu":
         message = f"node {name} has joined and shows no {api.GPU}"
         return "device-plugin-missing", message, PLUGIN_HINT, kubectl_hints.pods_on(name)
-    return why.code, f"node {name} has joined: {why.message}", why.hint, why.command
+    command = why.command if isinstance(why.command, Command) else Command("kubectl describe node", name)
+    return why.code, f"node {name} has joined: {why.message}", why.hint, command
 
 
 def _gpus_of(node: node_check.NodeVerdict) -> str:

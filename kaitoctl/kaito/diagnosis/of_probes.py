@@ -234,7 +234,7 @@ def meets(pod: Object, name: str, event: Object, log: str, *, has_served: bool) 
         said = of_logs.printable_line(_ANY.split(words)[-1].lstrip(": "))
         return Meets(
             f"the command of its {kind} probe fails" + (f": {said}" if said else " without a word"),
-            "try that command in the container (kubectl exec), and correct it or what it looks for",
+            "try that command in the container, and correct it or what it looks for",
         )
     return None
 

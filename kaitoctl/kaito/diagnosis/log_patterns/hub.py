@@ -219,7 +219,7 @@ PATTERNS: tuple[Row, ...] = (
         r"IncompleteRead\(|ChunkedEncodingError|IncompleteMessage|peer closed connection without sending",
         Reading(
             "hub-unreachable",
-            "a download was broken off before its end",
+            "a download ended before it was whole",
             "the next try may do better; if it does not, check the proxy, firewall and limits between the "
             "pod and the hub, or keep the weights on a volume or in the image",
             "urllib3 2.x response.py; httpx 0.28, h11 0.16; reqwest (hf_xet)",
