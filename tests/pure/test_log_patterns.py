@@ -307,6 +307,44 @@ CASES = [
     ("gpu-too-old", "compute capability", "RuntimeError: FlashAttention only supports Ampere GPUs or newer."),
     ("gpu-too-old", "FlashAttention has no program", "ValueError: Unsupported FA version: None"),
     (
+        "bad-arguments",
+        "is tcp://169.169.193.120:6785: Kubernetes sets variables such as VLLM_PORT",
+        "ValueError: VLLM_PORT 'tcp://169.169.193.120:6785' appears to be a URI. This may be caused by a "
+        "Kubernetes service discovery issue,check the warning in: https://docs.vllm.ai/",
+    ),
+    (
+        "bad-arguments",
+        "is tcp://10.0.12.3:8000: Kubernetes",
+        "ValueError: invalid literal for int() with base 10: 'tcp://10.0.12.3:8000'",
+    ),
+    (
+        "bad-arguments",
+        "listen on is not one of the pod's",
+        "OSError: [Errno 99] Cannot assign requested address",
+    ),
+    (
+        "hub-unreachable",
+        "an error of its own",
+        "RuntimeError: Data processing error: CAS service error : Reqwest Error: HTTP status server error "
+        "(500 Internal Server Error), domain: https://cas-server.xethub.hf.co",
+    ),
+    (
+        "model-files-broken",
+        "a file of the model",
+        "ValueError: No tokenizer file found in directory: /weights",
+    ),
+    ("image-broken", "do not fit each other", "RuntimeError: Numpy is not available"),
+    (
+        "image-broken",
+        "do not fit each other",
+        "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended. Did you mean: 'x'?",
+    ),
+    (
+        "image-broken",
+        "could not be compiled",
+        "triton.runtime.errors.PTXASError: PTXAS error: Internal Triton PTX codegen error",
+    ),
+    (
         "gpu-too-old",
         "FlashAttention has no program",
         "ERROR 02-17 20:51:48 [utils.py:613] Cannot use FA version 2 is not supported due to FA2 is only "

@@ -227,13 +227,24 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"\b50[0234] Server Error.{0,160}(?:huggingface|hf\.co)|"
+        r"Server error '50[0234].{0,160}(?:huggingface|hf\.co)|HTTP status server error \(5\d\d",
+        Reading(
+            "hub-unreachable",
+            "the hub answers with an error of its own",
+            "the next try may do better: see the hub's state (status.huggingface.co); or keep the weights on "
+            "a volume or in the image",
+            f"{HUB} utils/_http.py; httpx 0.28; reqwest (hf_xet)",
+            depth=1,
+        ),
+    ),
+    (
         r"(?i)couldn't connect to 'https?://|cannot find the requested files in the (?:local|disk) cache|"
         r"LocalEntryNotFoundError|connection error when trying to load|Distant resource does not|"
         r"does not seem to be on huggingface\.co|Check your internet connection|"
         r"cannot find the appropriate snapshot folder|CAS (?:client|service) error|"
         r"(?:huggingface\.co|hf\.co).{0,200}(?:timed out|refused|unreachable|reset by peer)|"
-        r"\b50[0234] Server Error.{0,160}(?:huggingface|hf\.co)|"
-        r"Server error '50[0234].{0,160}(?:huggingface|hf\.co)|(?:Connect|Read)Timeout\b|"
+        r"(?:Connect|Read)Timeout\b|"
         r"Could not connect to the endpoint URL|httpx\.Connect(?:Error|Timeout)|httpcore\.Connect|"
         r"requests\.exceptions\.Connection|Connection aborted|RemoteDisconnected",
         Reading(

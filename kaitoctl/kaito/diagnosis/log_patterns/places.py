@@ -32,13 +32,33 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"bind on address \('?(?P<host>[^',]{1,60})'?, (?P<port>\d{1,5}).{0,20}: .{0,20}[Cc]annot assign "
-        r"requested "
-        r"address|\[Errno 99\] Cannot assign requested address",
+        r"requested address",
         Reading(
             "bad-arguments",
             "the address that the server is to listen on, {host}, is not one of the pod's",
             "let it listen on 0.0.0.0 (or ::), with no address of its own in the command",
             "Python 3.12 asyncio/base_events.py; glibc strerror EADDRNOTAVAIL",
+        ),
+    ),
+    (
+        r"\[Errno 99\] Cannot assign requested address",
+        Reading(
+            "bad-arguments",
+            "the address that the server is to listen on is not one of the pod's",
+            "let it listen on 0.0.0.0 (or ::), with no address of its own in the command",
+            "glibc strerror EADDRNOTAVAIL",
+        ),
+    ),
+    (
+        r"VLLM_PORT '(?P<uri>[^'\n]{1,120})' appears to be a URI|"
+        r"invalid literal for int\(\) with base 10: '(?P<link>tcp://[^'\n]{1,120})'",
+        Reading(
+            "bad-arguments",
+            "a port is to be a number and is {uri}{link}: Kubernetes sets variables such as VLLM_PORT in "
+            "every pod beside a Service, here one called vllm",
+            "give that Service (or the Workspace of this name, which has one) another name, or set "
+            "enableServiceLinks: false in the pod template",
+            "vLLM 0.33.0 envs.py (get_vllm_port); Kubernetes v1.37.2 pkg/kubelet/envvars",
         ),
     ),
     (

@@ -131,7 +131,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Ninja build failed|ninja: build stopped|Error building extension '",
+        r"Ninja build failed|ninja: build stopped|Error building extension '|PTXASError|PTX codegen error",
         Reading(
             "image-broken",
             "a program for the GPU could not be compiled",
@@ -208,7 +208,8 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"(?i)\boperator \S{1,60}::\S{1,60} does not exist|"
-        r"AttributeError: module '\S{1,80}' has no attribute|"
+        r"AttributeError: (?:module '\S{1,80}'|'?\w{0,60}Tokenizer\w{0,20}'?(?: object)?) has no attribute|"
+        r"RuntimeError: Numpy is not available|"
         r"ImportError: |undefined symbol: |version `GLIBC\S{1,24} not found|"
         r"cannot open shared object file|numpy\.dtype size changed|Illegal instruction|"
         r"packages that were not found in your environment|compiled using NumPy 1\.x cannot be run",

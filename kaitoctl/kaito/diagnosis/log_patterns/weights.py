@@ -160,7 +160,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)Cannot find any (?:safetensors )?model weights|Error no file named|"
+        r"(?i)Cannot find any (?:safetensors )?model weights|Error no file named|No tokenizer file found|"
         r"does not appear to have (?:a file|files) named|No (?:safetensors|model) "
         r"(?:files|weights) found|Can't load (?:the )?(?:configuration|model|tokenizer) (?:of|for)",
         Reading(
