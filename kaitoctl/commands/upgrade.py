@@ -190,8 +190,8 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
         machines = [claim for claim in there if node_claims.is_machine(claim)]
         claims = [claim for claim in there if claim not in machines]
         if one.outcome == "restarts":
-            asked_for = share.of(one.written, claims, context=contexts.get(key, 0)).asked
-            one = replace(one, nodes_asked=asked_for)
+            asks = share.of(one.written, claims, context=contexts.get(key, 0))
+            one = replace(one, nodes_asked=asks.asked, unsized=asks.unsized)
         stays = tuple(machine_stays(world.stores, claim, f"KAITO {asked.to}") for claim in machines)
         found.append(replace(one, machines=stays))
     return release, found

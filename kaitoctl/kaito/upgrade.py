@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from kaitoctl.advice import Advice, text
 from kaitoctl.kaito import api, catalog, convert, planning, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.convert import Remark
@@ -71,6 +72,7 @@ class Effect(Struct, frozen=True):
         written: the Workspace as the new release wants it.
         is_rewritten: whether that differs from what there is.
         machines: what becomes of each Machine, by which KAITO up to v0.4.1 asked for its nodes, in words.
+        unsized: why more nodes may be asked for, and nobody knows how many; empty when that is known.
     """
 
     key: ObjectKey
@@ -84,6 +86,7 @@ class Effect(Struct, frozen=True):
     written: Object
     is_rewritten: bool
     machines: tuple[str, ...] = ()
+    unsized: Advice = ""
 
     @property
     def breaks(self) -> bool:
@@ -93,7 +96,8 @@ class Effect(Struct, frozen=True):
     @property
     def is_fine(self) -> bool:
         """Whether nothing at all is to be done or expected."""
-        is_quiet = self.outcome == "stays" and not (self.clients or self.nodes_asked or self.machines)
+        is_quiet = self.outcome == "stays" and not (self.clients or self.machines)
+        is_quiet = is_quiet and not (self.nodes_asked or self.unsized)
         return is_quiet and not (self.problems or self.remarks or self.is_rewritten)
 
     def as_json(self) -> Object:
@@ -114,6 +118,7 @@ class Effect(Struct, frozen=True):
             "mostSecondsWithoutService": self.outage.most_s if self.outage.pods else 0,
             "nodesAsked": self.nodes_asked,
             "machines": list(self.machines),
+            "unsized": text(self.unsized),
             "written": self.written,
         }
 

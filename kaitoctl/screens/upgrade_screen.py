@@ -28,7 +28,7 @@ def lines(
     for one in found:
         mark = "✗" if one.breaks else "=" if one.is_fine else "~"
         yield f"{mark} Workspace {one.key}: {WORDS[one.outcome]}"
-        yield from (f"    {line}" for line in _details(one))
+        yield from ("    " + line for line in _details(one))
     yield from _steps(found, to, where, are_files=are_files)
     counts = {
         "break": sum(one.breaks for one in found),
@@ -40,7 +40,7 @@ def lines(
     yield f"{len(found)} {plural('Workspace', len(found))} from {release} to {to}: {words or 'none'}"
 
 
-def _details(one: Effect) -> Iterator[str]:
+def _details(one: Effect) -> Iterator[Advice]:
     if one.source != "cluster":
         yield f"in {one.source}"
     # What conversion finds refused is mostly the same fact once more: its commands are what to do about it.
@@ -57,7 +57,11 @@ def _details(one: Effect) -> Iterator[str]:
     if one.outage.pods:
         yield one.outage.words
     if one.nodes_asked:
-        yield f"nodes asked for: {one.nodes_asked}, as those that there are are not recognised"
+        least = "at least " if one.unsized else ""
+        words = f"nodes asked for: {least}{one.nodes_asked}, as those that there are are not recognised"
+        yield words + ("; " + one.unsized if one.unsized else "")
+    elif one.unsized:
+        yield "nodes asked for: how many is not known: " + one.unsized
     yield from one.machines
     if one.clients:
         yield f"clients: {one.clients}"

@@ -256,27 +256,47 @@ def test_the_workspaces_of_a_cluster_are_planned(shell: Shell, namespace: str) -
     assert not shell.kaitoctl("upgrade", "verify", "--to", "v0.12", code=1).stdout.startswith("✔ KAITO")
 
 
-def test_node_claims_of_another_namespace_are_not_a_workspaces_own(today: Shell) -> None:
-    """NodeClaims have no namespace: a Workspace of the same name elsewhere may have asked for them."""
-    today = Shell(today.home, "..", {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig})
-    (today.home / "two.yaml").write_text(
-        OLD.replace("  preferredNodes: [gpu-a]\n", "").replace("phi ", "two ")
-    )
-    today.kubectl("create", "-f", "two.yaml")
-    workspace = today.get("workspace", "two")
-    owner = {"apiVersion": "kaito.sh/v1alpha1", "kind": "Workspace", "name": "two", "controller": True}
-    labels = {"kaito.sh/workspace": "two"}
+def made_by_v0_4(shell: Shell, name: str, model: str = "phi-4") -> None:
+    """A Workspace with the Deployment that KAITO up to v0.7 makes of one."""
+    text = OLD.partition("---")[0].replace("  preferredNodes: [gpu-a]\n", "")
+    text = text.replace("phi ", f"{name} ").replace("phi-4", model)
+    (shell.home / f"{name}.yaml").write_text(text)
+    shell.kubectl("create", "-f", f"{name}.yaml")
+    workspace = shell.get("workspace", name)
+    owner = {"apiVersion": "kaito.sh/v1alpha1", "kind": "Workspace", "name": name, "controller": True}
+    labels = {"kaito.sh/workspace": name}
     image = "mcr.microsoft.com/aks/kaito/kaito-phi-4:0.0.1"
-    container = {"name": "two", "image": image, "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    container = {"name": name, "image": image, "resources": {"limits": {"nvidia.com/gpu": "1"}}}
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "two", "ownerReferences": [{**owner, "uid": workspace["metadata"]["uid"]}]},
+        "metadata": {"name": name, "ownerReferences": [{**owner, "uid": workspace["metadata"]["uid"]}]},
         "spec": {
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
         },
     }
+    shell.apply(deployment)
+
+
+def test_nodes_of_a_model_of_unknown_size_are_at_least_so_many(today: Shell) -> None:
+    today = Shell(today.home, "..", {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig})
+    made_by_v0_4(today, "big", "owner/big-model")
+    plan = ("upgrade", "plan", "--from", "v0.4", "--to", "v0.12")
+    found = json.loads(today.run(str(BIN / "kaitoctl"), *plan, "-o", "json").stdout)["workspaces"]
+    (mine,) = [one for one in found if one["name"] == "big"]
+    settles = "kaitoctl fit owner/big-model --catalog owner/big-model=FOLDER"
+    assert mine["outcome"] == "restarts" and mine["nodesAsked"] == 1 and settles in mine["unsized"]
+    assert not any(one["unsized"] for one in found if one["name"] != "big")
+    text = " ".join(today.run(str(BIN / "kaitoctl"), *plan).stdout.split())
+    assert "nodes asked for: at least 1, as" in text and settles in text
+
+
+def test_node_claims_of_another_namespace_are_not_a_workspaces_own(today: Shell) -> None:
+    """NodeClaims have no namespace: a Workspace of the same name elsewhere may have asked for them."""
+    today = Shell(today.home, "..", {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig})
+    made_by_v0_4(today, "two")
+    labels = {"kaito.sh/workspace": "two"}
     claim = {
         "apiVersion": "karpenter.sh/v1",
         "kind": "NodeClaim",
@@ -291,7 +311,6 @@ def test_node_claims_of_another_namespace_are_not_a_workspaces_own(today: Shell)
             ],
         },
     }
-    today.apply(deployment)
     today.apply(claim)
     plan = ("upgrade", "plan", "--from", "v0.4", "--to", "v0.12", "-o", "json")
     found = json.loads(today.run(str(BIN / "kaitoctl"), *plan).stdout)["workspaces"]
