@@ -15,7 +15,7 @@ from kaitoctl.commands.kaito_detection import rules_in
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_quotas import QuotaEffects
 from kaitoctl.errors import ApiError, InputError
-from kaitoctl.kaito import api, node_check, node_claims, planning
+from kaitoctl.kaito import api, desired, node_check, node_claims, planning
 from kaitoctl.kaito.planning import Change, Effects, Trial
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
@@ -152,6 +152,7 @@ async def changes_of(client: Client, world: World, found: Sequence[Trial | Chang
     if world.is_own:
         forecasts = await _forecasts(client, world, [one for _, one in planned], beside)
         effects = {item.key: _effects(world, item) for item in forecasts}
+        effects |= _of_unknown_size(world, workspaces, replicas, effects, contexts)
         workloads = {item.key: item.workload for item in forecasts}
     else:
         effects = _by_kaito(world, workspaces, replicas, contexts)
@@ -193,6 +194,31 @@ def _by_kaito(
         nodes = share.of(workspace, context=contexts.get(key_of(workspace), 0))
         effects[key_of(workspace)] = Effects(asked=nodes.asked, waits=nodes.waits, unsized=nodes.unsized)
     return effects
+
+
+def _of_unknown_size(
+    world: World,
+    trials: Sequence[Trial],
+    replicas: Sequence[Object],
+    effects: Mapping[ObjectKey, Effects],
+    contexts: Mapping[ObjectKey, int],
+) -> dict[ObjectKey, Effects]:
+    """What kaitoctl's controller does about models whose figures its own catalog alone may have."""
+    found, share = {}, _share(world)
+    changed = {key_of(one.after): one.before for one in trials if one.fields}
+    for after in [*(one.after for one in trials), *replicas]:
+        key, name = key_of(after), str(dig(after, "inference", "preset", "name"))
+        if effects[key].refusal != desired.size_unknown(name):
+            continue
+        workload = _workload(world, after)
+        nodes = share.of(after, _claims_of(world, key), context=contexts.get(key, 0))
+        verdict = replace(nodes.verdict, unsized=name)
+        found[key] = Effects(
+            planning.restarts_by_kaito(changed.get(key), after, workload, world.setting.catalog),
+            nodes.asked if workload is None else 0,
+            unsized=verdict.why_unsized + ("; " + verdict.how_to_size) if workload is None else "",
+        )
+    return found
 
 
 def _share(world: World) -> planning.Share:
@@ -419,5 +445,6 @@ async def restart_of(
     effects = Effects()
     if world.is_own and workload is not None and (seen := world.stores.workspaces.get(key)) is not None:
         (found,) = await _forecasts(client, world, [seen], (), {key: running(workload)})
-        effects = _effects(world, found)
+        if found.refusal != desired.size_unknown(str(dig(workspace, "inference", "preset", "name"))):
+            effects = _effects(world, found)
     return planning.restart(workspace, workload, pods, share.verdict, known, effects)

@@ -86,6 +86,7 @@ MADE_IN = "kaitoctl.dev/kaito-generation"
 """The note on a workload of our controller: the generation in which it is made."""
 
 _OF_TEMPLATES = catalog.DEFAULT_GENERATION
+_NEWEST = "v0.12"
 
 
 def image_generation_of(
@@ -144,7 +145,13 @@ def with_image_generation(
     found = image_generation_of(
         workspace, settings.catalog, pinned=settings.image_generation, running=running
     )
-    return _pin(settings, found.name if found else _OF_TEMPLATES)
+    return _pin(settings, found.name if found else of_unsized(workspace) or _OF_TEMPLATES)
+
+
+def of_unsized(workspace: Object) -> str:
+    """The generation that makes a model of Hugging Face which no catalog has, if any does; else empty."""
+    name = _preset_name(workspace)
+    return _NEWEST if name.count("/") == 1 and all(name.split("/")) and not workspace.get("tuning") else ""
 
 
 @lru_cache(maxsize=64)

@@ -145,7 +145,38 @@ def test_a_model_that_the_controller_alone_knows_is_told_and_changed_by_what_it_
     assert "copied and mounted: a" in asked(knowing, "add-adapter", "big", *adapter)[1]
     asked(knowing, "create", "inference-set", "fleet", *create)
     _, beside = asked(knowing, "scale", "fleet", "--replicas", "2", "--yes", "--sandbox")
-    assert "cannot tell: what its new replicas take" in beside
+    assert f"nodes asked for: at least 1 {A100} node; {MODEL} is not in the catalog" in beside
+
+
+def test_a_model_that_the_controller_alone_knows_is_written_and_served(knowing: Shell) -> None:
+    """Which catalog the controller has cannot be seen; KAITO, too, is left to say what it cannot serve."""
+    here = ("--sandbox", "--yes", "--timeout", "90s")
+    planned, _ = asked(knowing, "plan", "-f", "big.json", "--sandbox", code=1)
+    settles = f"kaitoctl fit {MODEL} --catalog {MODEL}=FOLDER"
+    assert f"nodes asked for: at least 1 {A100} node; {MODEL} is not in the catalog" in planned
+    assert settles in planned and f"the size of {MODEL} is not known here" in planned
+    assert f"ready: {NODES} of {NODES} pods" in asked(knowing, "apply", "-f", "big.json", *here)[1]
+    assert "unchanged" in asked(knowing, "plan", "-f", "big.json", "--sandbox")[0]
+    adapted = json.loads((knowing.home / "big.json").read_text())
+    adapted["inference"]["adapters"] = [{"source": {"name": "a", "image": "registry.example/a:1"}}]
+    (knowing.home / "adapted.json").write_text(json.dumps(adapted))
+    text, _ = asked(knowing, "plan", "-f", "adapted.json", "--sandbox", code=1)
+    assert f"{NODES} pods restart" in text and "strength" not in text and "nodes asked for: none" in text
+    assert f"ready: {NODES} of {NODES} pods" in asked(knowing, "apply", "-f", "adapted.json", *here)[1]
+    _, costs = asked(knowing, "restart", "big", "--dry-run=server", "--sandbox")
+    assert f"{NODES} pods restart" in costs and "released" not in costs
+    create = ("create", "workspace", "other", "--instance-type", A100, *here, "--preset")
+    assert f"ready: {NODES} of {NODES} pods" in asked(knowing, *create, MODEL)[1]
+
+
+def test_a_model_that_nobody_knows_ends_with_the_controllers_word(knowing: Shell) -> None:
+    create = ("--instance-type", A100, "--sandbox", "--timeout", "90s", "--preset")
+    _, said = asked(knowing, "create", "workspace", "nobody", *create, "owner/nobody", code=1)
+    assert "the size of owner/nobody is not known here" in said
+    assert 'refused: the size of "owner/nobody" is not known' in said
+    mistyped = ("create", "workspace", "mistyped", *create, "microsft/phi-4", "--dry-run=server")
+    assert "Did you mean microsoft/phi-4" in asked(knowing, *mistyped)[1]
+    assert "is not known" in asked(knowing, "render", "-f", "big.json", code=2)[1]
 
 
 def test_a_models_own_files_are_figures_wherever_figures_are(files: Shell) -> None:

@@ -17,7 +17,7 @@ from kaitoctl.kaito.desired.placement import node_affinity
 from kaitoctl.kaito.desired.preset_images import strengths_name
 from kaitoctl.kaito.desired.sizes import shape_of, target_nodes, with_node_count
 from kaitoctl.kaito.desired.volumes import ADAPTER_PATH, ADAPTER_VOLUME, SHARED_MEMORY_PATH
-from kaitoctl.kaito.desired.workload_kind import desired, refusal
+from kaitoctl.kaito.desired.workload_kind import desired, refusal, size_unknown
 from kaitoctl.kaito.image_generations import (
     IMAGE_GENERATIONS,
     MADE_IN,
@@ -54,6 +54,7 @@ __all__ = [
     "refusal",
     "runtime_of",
     "shape_of",
+    "size_unknown",
     "strength_of",
     "strengths_name",
     "target_nodes",

@@ -48,12 +48,17 @@ def refusal(workspace: Object, settings: Settings) -> str:
     return _unknown(str(dig(inference, "preset", "name")), settings)
 
 
+def size_unknown(name: str) -> str:
+    """What `refusal` says of a model of Hugging Face that no catalog has."""
+    return f'the size of "{name}" is not known: no --catalog has its figures'
+
+
 def _unknown(name: str, settings: Settings) -> str:
     having = image_generation_of({"inference": {"preset": {"name": name}}}, settings.catalog)
     if having is not None:
         return f'preset "{name}" is served by generation {having.name}, not by {settings.image_generation}'
     if "/" in name:
-        return f'the size of "{name}" is not known: no --catalog has its figures'
+        return size_unknown(name)
     return f'preset "{name}" is none of those that kaitoctl\'s controller serves'
 
 

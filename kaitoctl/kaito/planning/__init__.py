@@ -16,6 +16,7 @@ from kaitoctl.kaito.planning.change import (
     problems,
     recreation,
     restart,
+    restarts_by_kaito,
 )
 from kaitoctl.kaito.planning.loading import Loading, loading
 from kaitoctl.kaito.planning.of_kaito import Share
@@ -61,6 +62,7 @@ __all__ = [
     "problems",
     "recreation",
     "restart",
+    "restarts_by_kaito",
     "set_problems",
     "surges",
     "what_moved",

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME
 from kaitoctl.kaito.validation import releases
-from kaitoctl.kaito.validation.problem import OWN, Setting, as_list, as_map
+from kaitoctl.kaito.validation.problem import Setting, as_list, as_map
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object, annotations_of, dig, without
 
@@ -60,8 +60,6 @@ def _servers(subject: Subject) -> tuple[bool, bool]:
     own = subject.own_image_generation if subject.has_plain_adapters else None
     release = releases.release_named(own.name) if own else subject.release
     name = str(dig(subject.inference, "preset", "name") or "")[:253]
-    if subject.target == OWN and subject.own_image_generation is None and "/" in name:
-        return True, False  # whose controller has it in its catalog serves it as any model of Hugging Face
     if release is None or not release.is_runtime_checked or subject.runtime != "vllm":
         return False, True
     known = releases.preset(release, name, subject.setting.catalog)

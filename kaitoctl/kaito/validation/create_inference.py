@@ -66,6 +66,8 @@ def preset_problems(subject: Subject, where: str, preset: Mapping[str, Any]) -> 
             yield from _listed_preset(subject, where, name)
         elif not subject.is_made_as_model:
             yield from _old_preset(subject, where, name, preset)
+        elif subject.model_named(name) is None:
+            yield _of_unknown_size(subject, where, name)
     private = preset.get("accessMode") == "private"
     has_base_image = subject.is_made_as_model or (
         subject.release and not subject.is_old and subject.is_v1beta1
@@ -83,6 +85,14 @@ def preset_problems(subject: Subject, where: str, preset: Mapping[str, Any]) -> 
         )
 
 
+def _of_unknown_size(subject: Subject, where: str, name: str) -> Problem:
+    # Which catalog the controller has cannot be seen from here: it knows the figures, or refuses.
+    message = f"the size of {name[:80]} is not known here: the controller refuses it without its figures"
+    near = did_you_mean(name, subject.setting.catalog.model_names())
+    reads = f"its --catalog may have them; --catalog {name[:80]}=FOLDER reads them from its config.json"
+    return warning(f"{where}.name", "KW149", message, near or reads)
+
+
 def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, Any]) -> Iterator[Problem]:
     presets = subject.setting.catalog.presets
     known = subject.setting.catalog.preset_in(name, subject.image_generation) or presets.get(name)
@@ -91,15 +101,7 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
             key: presets[key] for key in releases.preset_names(subject.release, subject.setting.catalog)
         }
         known = None
-    if known is None and subject.target == OWN and _is_id(name):
-        message = f"the size of {name[:80]!r} is not known: no --catalog has its figures"
-        yield error(
-            f"{where}.name",
-            "KW142",
-            message,
-            f"give its config.json: --catalog {name[:80]}=FOLDER, or its figures",
-        )
-    elif known is None:
+    if known is None:
         message = f"preset {name[:80]!r} is not in the catalog"
         hint: Advice = _elsewhere(subject, name) or did_you_mean(name, [*presets, *_models_too(subject)])
         if not hint and subject.target == OWN:

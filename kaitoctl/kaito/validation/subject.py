@@ -136,7 +136,10 @@ class Subject:
 
     @cached_property
     def own_image_generation(self) -> ImageGeneration | None:
-        """What kaitoctl's own controller makes it in; None for others, and for a preset that it lacks."""
+        """What kaitoctl's own controller makes it in; None for others, and for a preset that it lacks.
+
+        A model of Hugging Face that no catalog here has is made in the newest, or not at all.
+        """
         if self.target != OWN:
             return None
         use = "tuning" if self.tuning else "inference"
@@ -144,9 +147,13 @@ class Subject:
         if not name or len(name) > 253:
             return None
         asked = {use: {"preset": {"name": name}}}
-        return image_generations.image_generation_of(
+        found = image_generations.image_generation_of(
             asked, self.setting.catalog, pinned=self.setting.image_generation
         )
+        newest = image_generations.of_unsized(asked)
+        if found is None and newest and self.setting.image_generation in ("", newest):
+            return image_generations.IMAGE_GENERATIONS[newest]
+        return found
 
     @cached_property
     def is_made_as_model(self) -> bool:
