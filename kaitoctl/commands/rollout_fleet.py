@@ -113,6 +113,8 @@ async def _rollout(target: Target, name: str, how: _FleetRolloutOptions) -> int:
         if not fleet.outdated:
             if before is not None and how.dry_run == "none":
                 await rollout_surge.end(client, target, key, surge)
+            if how.dry_run == "none" and not follow_fleet.is_ready(fleet):
+                return await _until_ready(client, target, fleet, how)
             output.success(f"InferenceSet {key}: {fleet.template_words}")
             return 0
         if fleet.is_rolled_by_kaitoctl:
@@ -185,8 +187,11 @@ async def _follow_our_own(client: Client, target: Target, fleet: Fleet, how: _Fl
             hint="spec.updateStrategy.rollingUpdate has maxUnavailable, maxSurge, partition and maxFailures",
         )
     output.step("kaitoctl's own controller carries the template to the replicas; this follows it")
-    if how.dry_run != "none":
-        return 0
+    return 0 if how.dry_run != "none" else await _until_ready(client, target, fleet, how)
+
+
+async def _until_ready(client: Client, target: Target, fleet: Fleet, how: _FleetRolloutOptions) -> int:
+    """Follow replicas that others change, or that have the template and do not serve with it yet."""
     prompts = Prompts(client) if how.budget.smoke_test else None
     done = await follow_fleet.until_ready(
         client, target, fleet.key, timeout_s=how.timeout_s, catalog=how.catalog

@@ -223,6 +223,26 @@ def test_after_a_refused_edit_it_goes_back_to_what_was_applied_last(
     assert numbers(shell, namespace) == {1: [], 2: ["a"]}
 
 
+def test_what_a_revision_names_and_nobody_has_any_more_is_said_before_going_back(
+    shell: Shell, namespace: str, apply: Apply
+) -> None:
+    secret = ("create", "secret", "docker-registry", "pull", "--docker-server=registry.example")
+    shell.kubectl(*secret, "--docker-username=u", "--docker-password=p", "-n", namespace)
+    shell.kubectl("create", "configmap", "limits", "--from-literal=inference_config.yaml=", "-n", namespace)
+    preset = {"name": "falcon-7b"}
+    style = adapter("style")
+    style["source"]["imagePullSecrets"] = ["pull"]
+    apply(inference={"preset": preset, "adapters": [style], "config": "limits"})
+    apply(inference={"preset": preset})
+    there = ("undo", "w", "--dry-run", "server")
+    _, stderr = rollout(shell, namespace, *there)
+    assert "there is no" not in stderr
+    shell.kubectl("delete", "secret/pull", "configmap/limits", "-n", namespace)
+    _, stderr = rollout(shell, namespace, *there)
+    assert f"there is no pull secret pull in namespace {namespace}" in stderr
+    assert "inference.config: there is no ConfigMap limits; the pods wait for it" in stderr
+
+
 def test_a_group_of_pods_is_replaced_whole(shell: Shell, namespace: str, apply: Apply) -> None:
     preset = {
         "name": "llama-2-70b",

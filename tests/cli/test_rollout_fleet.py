@@ -22,11 +22,12 @@ from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.rollout_surge import BEFORE
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
+from kaitoctl.kaito.api import WORKSPACE_SUCCEEDED
 from kaitoctl.kaito.fleet.status import ROLLOUT
-from kaitoctl.kube import request
+from kaitoctl.kube import conditions, request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.managed_fields import last_writer
-from kaitoctl.kube.objects import annotations_of, dig
+from kaitoctl.kube.objects import annotations_of, dig, generation_of
 from kaitoctl.kube.request import MERGE_PATCH, Request
 
 KEY = ("default", "phis")
@@ -232,6 +233,42 @@ def test_a_template_that_somebody_changes_meanwhile_is_not_carried_unseen(tmp_pa
         assert "another" not in names
 
     beside_kaito(tmp_path, story)
+
+
+async def told_of_now(client: Client) -> list[bool]:
+    """Of each replica, whether it has the newest adapter, and is called ready as it is now."""
+    wanted = (await client.send(request.get(SET, *KEY)))["spec"]["template"]["inference"]["adapters"]
+    return [
+        one["inference"].get("adapters") == wanted
+        and conditions.is_true(one, WORKSPACE_SUCCEEDED, generation=generation_of(one))
+        for one in await live(client)
+    ]
+
+
+def test_a_template_that_has_just_changed_is_done_only_when_all_serve_with_it(tmp_path: Path) -> None:
+    """No controller has seen the change yet: what conditions say is about the generation before."""
+
+    async def story(client: Client, target: Target) -> None:
+        for name in ("b", "c", "d"):
+            await adapted(client, name)
+            code, _, text = await walk(target)
+            assert code == 0 and await told_of_now(client) == [True, True], text
+
+    beside_kaito(tmp_path, story)
+
+
+def test_our_own_controller_is_not_believed_about_the_template_before(tmp_path: Path) -> None:
+    async def whole() -> None:
+        own = (fleet_controller.run, workspace_controller.run)
+        async with a_cluster(tmp_path, *own, speed=300.0) as (client, target):
+            await client.send(request.create(SET, set_of(2)))
+            assert (await walk(target))[0] == 0
+            for name in ("b", "c", "d"):
+                await adapted(client, name)
+                code, _, text = await walk(target)
+                assert code == 0 and await told_of_now(client) == [True, True], text
+
+    asyncio.run(whole())
 
 
 def test_a_walk_ends_when_the_set_is_scaled_down_or_deleted_meanwhile(tmp_path: Path) -> None:

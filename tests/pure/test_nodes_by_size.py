@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaitoctl.commands.observed_nodes import ObservedNodes
-from kaitoctl.kaito import catalog, fit, gpu_nodes, node_check
+from kaitoctl.kaito import catalog, desired, estimate, fit, gpu_nodes, node_check
 from kaitoctl.kaito.node_check import Rules, Verdict
 from kaitoctl.kaito.validation.config_maps import length_read_by_kaito
 from kaitoctl.kube import pod_state
@@ -226,6 +226,32 @@ def test_parts_of_gpus_are_looked_for_where_the_workspace_asks_for_them(
     found = judged(ws, [sliced(**amounts)]).nodes[0]
     assert [item.code for item in found.failures] == ([code] if code else []), found.findings
     assert all("all-disabled" not in str(item.hint) for item in found.findings)
+
+
+@pytest.mark.parametrize(("count", "required"), [(1, 3), (2, 2), (4, 1), (8, 1)])
+def test_an_accelerator_partition_counts_nodes_by_the_gpus_of_a_pod(count: int, required: int) -> None:
+    """As KAITO does (estimator.go, ScaleGPUConfigToCount): not by those that the node has."""
+    ws = workspace(BIG, resource={"partition": {"mode": "accelerator", "count": count}})
+    large = [node(f"g{number}", gpus="8", count="8") for number in range(3)]
+    found = judged(ws, large)
+    model = catalog.SHIPPED.model(BIG)
+    assert model is not None
+    assert found.required == estimate.estimated_nodes(model, estimate.Shape(count, 80)) == required
+    assert found.enough
+    settings = desired.Settings(catalog=catalog.SHIPPED, provisioner="byo")
+    assert desired.target_nodes(ws, settings, nodes=estimate.Shape(8, 80)) == required
+
+
+@pytest.mark.parametrize(("held", "code"), [(0, ""), (6, ""), (7, "gpus-in-use"), (8, "gpus-in-use")])
+def test_an_accelerator_partition_takes_what_others_leave_of_a_node(held: int, code: str) -> None:
+    limits = {"limits": {"nvidia.com/gpu": str(held)}}
+    spec = {"nodeName": "g1", "containers": [{"name": "c", "resources": limits}]}
+    other = {"metadata": {"name": "o", "namespace": "ns"}, "spec": spec, "status": {"phase": "Running"}}
+    ws = workspace(resource={"partition": {"mode": "accelerator", "count": 2}}, metadata={"uid": "u"})
+    large = node(gpus="8", count="8")
+    (found,) = node_check.verdict(ws, [large], [other], rules=Rules("v0.12", "byo")).nodes
+    assert [item.code for item in found.failures] == ([code] if code else [])
+    assert (found.gpus.allocatable, found.gpus.in_use, found.gpus.free) == (8, held, 8 - held)
 
 
 def test_slices_that_others_hold_are_in_use() -> None:
