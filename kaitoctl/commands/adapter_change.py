@@ -19,11 +19,11 @@ from kaitoctl.commands import (
     adapter_file,
     consent,
     follow,
+    named_objects,
     observe_adapters,
     option_values,
     ownership_warnings,
     plan_effects,
-    pull_secrets,
     smoke_test,
 )
 from kaitoctl.commands import adapter_messages as words
@@ -38,7 +38,7 @@ from kaitoctl.kaito import adapter_rollout, adapters, validation
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
 from kaitoctl.kube import refusal_hints
-from kaitoctl.kube.objects import dig, is_being_deleted, key_of
+from kaitoctl.kube.objects import is_being_deleted, key_of
 from kaitoctl.reconcile.generator_driver import drive
 from kaitoctl.screens import output
 
@@ -128,10 +128,10 @@ class _Changing(Struct, frozen=True):
         if self.how.dry_run == "none":
             consent.require_yes_or_tty(yes=self.how.yes)
         check = AdapterCheck(setting, pods)
-        check(workspace, adapters.with_entries(workspace, wanted))
-        check.show_warnings()
-        await self._check_secrets(workspace, change, wanted)
         after = adapters.with_entries(workspace, wanted)
+        check(workspace, after)
+        check.show_warnings()
+        await named_objects.require(self.client, self.target, after, workspace)
         if self.how.dry_run != "client":
             after = (await self._write(workspace, change, check, dry_run=True)).after
         await self._show(workspace, after, pods)
@@ -158,16 +158,6 @@ class _Changing(Struct, frozen=True):
             return validation.Setting(validation.OWN, catalog=self.how.catalog)
         here = await as_said(self.client, said, await served_versions(self.client))
         return here.setting(self.how.catalog)
-
-    async def _check_secrets(self, workspace: Object, change: Change, wanted: list[Object]) -> None:
-        """A missing pull secret shows only as a failed pull, when the old pod is gone already."""
-        entry = next((item for item in wanted if adapters.name_of(item) == change.name), None)
-        names = dig(entry, "source", "imagePullSecrets") or ()
-        await pull_secrets.check_names(
-            self.client,
-            key_of(workspace).namespace,
-            [(f"adapter {change.name}", str(name)) for name in names],
-        )
 
     async def _write(
         self, workspace: Object, change: Change, check: AdapterCheck, *, dry_run: bool = False

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from kaitoctl.advice import Command
 from kaitoctl.commands.cluster import present
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import estimate
+from kaitoctl.kaito import estimate, kubectl_hints
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.fleet.replicas import workspace_of
 from kaitoctl.kaito.validation import OWN, is_dns_name
 from kaitoctl.kaito.validation import config_maps as rules_of_config_maps
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONFIG_MAP, NODE, SECRET, ObjectKey, dig, key_of
+from kaitoctl.kube.objects import CONFIG_MAP, NODE, PERSISTENT_VOLUME_CLAIM, SECRET, ObjectKey, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
+    from kaitoctl.advice import Advice
     from kaitoctl.kaito.node_check import Rules
+    from kaitoctl.kaito.snapshot import Named
     from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
@@ -94,14 +97,28 @@ async def looked_up(client: Client, kind: Kind, key: ObjectKey) -> tuple[Object 
         return None, False
 
 
+class Missing(NamedTuple):
+    """What is said of an object that a Workspace names and nobody has.
+
+    Args:
+        message: what is missing, and what comes of it.
+        is_refused: whether pods would never serve for it, so that nothing is written.
+        create: the command that makes one; empty where none can be given.
+    """
+
+    message: str
+    is_refused: bool
+    create: Advice = ""
+
+
 async def missing_references(
     obj: Object,
     look_up: Callable[[Kind, ObjectKey], Awaitable[tuple[Object | None, bool]]],
     beside: Mapping[ObjectKey, Object] = MappingProxyType({}),
     *,
     before: Object | None = None,
-) -> tuple[list[str], list[str]]:
-    """What a Workspace or set names and nobody has: a new pull secret is a problem, the rest is a warning.
+) -> list[Missing]:
+    """What a Workspace or set names and nobody has.
 
     Args:
         obj: the Workspace or set.
@@ -109,23 +126,46 @@ async def missing_references(
         beside: ConfigMaps that will be there.
         before: as it is in the cluster: what that names already stands in no change's way.
     """
-    problems: list[str] = []
-    warnings: list[str] = []
-    known = [] if before is None else references(_judged(before))
-    for path, named in references(_judged(obj)):
+    found: list[Missing] = []
+    known = {named for _, named in references(_judged(before))} if before is not None else set()
+    for path, named in dict.fromkeys(references(_judged(obj))):
         key = ObjectKey(key_of(obj).namespace, named.name)
-        kind = {"Secret": SECRET, "ConfigMap": CONFIG_MAP}.get(named.kind)
-        if kind is None or (kind is CONFIG_MAP and key in beside):
+        kind = _KINDS[named.kind]
+        if kind is CONFIG_MAP and key in beside:
             continue
-        found, is_told = await look_up(kind, key)
-        if found is not None or not is_told:
-            continue
-        if path == "pull":
-            said = warnings if (path, named) in known else problems
-            said.append(f"there is no pull secret {named.name} in namespace {key.namespace}")
-        else:
-            warnings.append(f"{path}: there is no {named.kind} {named.name}; the pods wait for it")
-    return problems, warnings
+        there, is_told = await look_up(kind, key)
+        is_new = named not in known
+        if there is None and is_told:
+            found.append(_missing(path, named, key.namespace, is_new=is_new))
+        elif there is not None and path == "pull" and (type_ := there.get("type")) not in _PULLS:
+            found.append(Missing(f"Secret {named.name} is of type {type_}, not a pull secret", is_new))
+    return found
+
+
+# The kubelet takes no other for a pull secret: Kubernetes v1.37 `pkg/credentialprovider/secrets`.
+_PULLS = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
+_KINDS = {one.kind: one for one in (SECRET, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)}
+
+
+def _missing(path: str, named: Named, namespace: str, *, is_new: bool) -> Missing:
+    """A pod is replaced, or its node bought, before it shows that it cannot start: most of it is refused."""
+    create: Advice = ""
+    if path == "pull":
+        what = f"there is no pull secret {named.name} in namespace {namespace}"
+        create = Command(
+            "kubectl create secret docker-registry",
+            *(named.name, "-n", namespace, "--docker-server=REGISTRY"),
+            *("--docker-username=USER", "--docker-password=PASSWORD"),
+        )
+        return Missing(what, is_new, create)
+    if named.kind in ("Secret", "ConfigMap"):
+        create = kubectl_hints.create(named.kind, named.name, namespace, path=path)
+    what = f"{path}: there is no {named.kind} {named.name} in namespace {namespace}"
+    if path.endswith("modelAccessSecret"):  # KAITO marks it as optional
+        return Missing(f"{what}; the pods start without its token", is_new, create)
+    if named.kind == "PersistentVolumeClaim":
+        return Missing(f"{what}; no node takes the pods until there is one", is_new, create)
+    return Missing(f"{what}; the pods wait for it", False, create)
 
 
 def _judged(obj: Object) -> Object:

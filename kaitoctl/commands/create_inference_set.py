@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import certain_write, follow_fleet, option_values, plan_effects, pull_secrets
+from kaitoctl.commands import certain_write, follow_fleet, named_objects, option_values, plan_effects
 from kaitoctl.commands.asked_context import as_webhook_sees
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.kaito_detection import as_said
@@ -130,7 +130,7 @@ async def _create(
         setting = (await as_said(client, managed, served, is_sandbox=target.sandbox)).setting(known)
         _judge(made, await as_webhook_sees(client, setting, made))
         live = await _applied(client, made, dry_run=True)
-        await pull_secrets.check(client, target, workspace_of(live))
+        await named_objects.require(client, target, workspace_of(live))
         skips = given.yes or given.dry_run != "none"
         await plan_effects.agree_to_new(client, target, live, known, costs, skips=skips, managed=managed)
         if given.dry_run != "server":

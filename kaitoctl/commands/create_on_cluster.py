@@ -13,9 +13,9 @@ from kaitoctl.commands import (
     certain_write,
     change_workspace,
     follow,
+    named_objects,
     observe_adapters,
     plan_effects,
-    pull_secrets,
     smoke_test,
 )
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, present, served_versions
@@ -61,7 +61,7 @@ async def create(target: Target, wanted: RequestedManifest, how: ManifestOptions
             workspace = wanted.upon(before, setting)
             workspace["metadata"].setdefault("namespace", namespace)
         await _check_nodes(client, target, workspace, setting, skip=how.skip_node_check)
-        await pull_secrets.check(client, target, workspace)
+        await named_objects.require(client, target, workspace, before)
         if before is None:
             trial = await _apply(client, workspace, dry_run=True)
             skips = how.yes or how.dry_run != "none"

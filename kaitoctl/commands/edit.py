@@ -162,8 +162,9 @@ async def _judged(
         if problems:
             return seen, list(problems), []
         look_up = partial(asked_context.looked_up, client)
-        missing, waits = await asked_context.missing_references(goal, look_up, before=before)
-    return seen, missing, [*warnings, *waits]
+        missing = await asked_context.missing_references(goal, look_up, before=before)
+    said = [item.message for item in missing if not item.is_refused]
+    return seen, [item.message for item in missing if item.is_refused], [*warnings, *said]
 
 
 def _edit(target: Target, live: Object, setting: Setting, session: _Session, how: _EditOptions) -> None:

@@ -224,7 +224,9 @@ class _Judge:
     ) -> tuple[list[str], list[str]]:
         if one.kind == "ConfigMap":
             return [], []
-        return await missing_references(body, self._look_up, self._config_maps, before=before)
+        missing = await missing_references(body, self._look_up, self._config_maps, before=before)
+        problems = [item.message for item in missing if item.is_refused]
+        return problems, [item.message for item in missing if not item.is_refused]
 
     async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
         """As `looked_up`, asked for once."""

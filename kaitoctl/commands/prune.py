@@ -21,7 +21,7 @@ from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
-from kaitoctl.kube import managed_fields, pod_state
+from kaitoctl.kube import managed_fields
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
     Kind,
@@ -173,11 +173,9 @@ async def _unused(
         stay = [one for one in there if (one["kind"], key_of(one)) not in ends]
         for obj in (*stay, *(one for one in planned if key_of(one).namespace == namespace)):
             asked = dig(obj, "spec", "template") or obj
-            pods = pod_state.references(dig(asked, "inference", "template") or {})
-            named = [(one.kind, one.name) for _, one in references(asked)]
-            for kind_, name in (*named, *((one.kind, one.name) for one in pods)):
-                if kind_ == "ConfigMap":
-                    users[ObjectKey(namespace, name)] = f"{obj['kind']} {key_of(obj)}"
+            for _, one in references(asked):
+                if one.kind == "ConfigMap":
+                    users[ObjectKey(namespace, one.name)] = f"{obj['kind']} {key_of(obj)}"
     for obj in config_maps:
         if user := users.get(key_of(obj)):
             output.note(f"stays: ConfigMap {key_of(obj)}, which {user} needs")

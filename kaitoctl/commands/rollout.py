@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -215,10 +214,10 @@ async def _undo(target: Target, asked: Named, to_number: int | None, how: Rollou
         change = await plan_effects.change_of(
             client, live, after, how.catalog, is_sandbox=target.sandbox, managed=how.managed
         )
-        waits = await missing_references(after, partial(looked_up, client))
+        missing = await missing_references(after, partial(looked_up, client))
         _show_change(known, goal, number, what if goal.get("tuning") else change.restarts)
-        for line in chain(*waits):
-            output.warning(line)
+        for item in missing:
+            output.warning(item.message, hint=target.text(item.create))
         consent.show_costs(target, change)
         if how.dry_run == "server":
             output.report_write(after, how.output, f"rolled back{how.suffix}")

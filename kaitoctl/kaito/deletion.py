@@ -167,7 +167,8 @@ def _ends(seen: Snapshot) -> Iterator[str]:
 
 def _stays(seen: Snapshot, workspace: Object, beside: Sequence[Snapshot]) -> Iterator[str]:
     for _, named in references(workspace):
-        yield f"{named.kind} {named.name}"
+        if named not in seen.missing:
+            yield f"{named.kind} {named.name}"
     for pod in seen.pods:
         for volume in dig(pod, "spec", "volumes") or ():
             claim = dig(volume, "persistentVolumeClaim", "claimName")

@@ -179,7 +179,7 @@ def test_what_the_model_server_says_it_has_loaded_is_a_column_of_its_own(
         (("--name", "style", "--image", "a/b:1", "--strength", "1.5"), "not between 0 and 1"),
         (
             ("--name", "style", "--image", "a/b:1", "--image-pull-secret", "absent"),
-            "there is no Secret absent",
+            "there is no pull secret absent",
         ),
         (("--name", "style", "--volume-claim", "weights"), "volumeSource cannot hold an adapter"),
         (("--name", "style", "--from-tuning", "tune", "--image", "a/b:1"), "exclude each other"),

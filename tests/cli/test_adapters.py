@@ -112,7 +112,14 @@ def test_a_workspace_of_v1beta1_stays_one_and_takes_what_v012_takes(shell: Shell
     shell.apply(made)
     falcon, v012 = Served(shell, namespace), ("--target-version", "v0.12", "--no-wait")
     falcon.add("style", *v012)
-    falcon.adapter("add", "--name", "tone", "--volume-claim", "weights", *v012)
+    tone = ("--name", "tone", "--volume-claim", "weights")
+    refused = falcon.adapter("add", *tone, *v012, code=2)
+    said = f"there is no PersistentVolumeClaim weights in namespace {namespace}; no node takes the pods"
+    assert said in " ".join(refused.stderr.split()), "the pod that serves would be gone for it"
+    asked = {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    head = {"name": "weights", "namespace": namespace}
+    shell.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": head, "spec": asked})
+    falcon.adapter("add", *tone, *v012)
     refused = falcon.add("loud", "--strength", "0.5", *v012, code=2)
     assert "vLLM has no strength of adapters" in refused.stderr
     workspaces = ("workspaces.v1beta1.kaito.sh", "falcon", "-n", namespace)

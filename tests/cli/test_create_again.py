@@ -132,7 +132,7 @@ def test_a_missing_pull_secret_is_named_before_anything_is_bought(
         "--image-pull-secret": ("--private-image", "registry.example/f:1", "--image-pull-secret", "gone"),
     }[option]
     _, stderr = create(shell, namespace, *words, code=2)
-    assert f"there is no Secret gone in namespace {namespace}; nothing was written" in stderr
+    assert f"there is no pull secret gone in namespace {namespace}; nothing was written" in stderr
     assert f"create secret docker-registry gone -n {namespace}" in stderr
     assert not shell.names("workspaces", "-n", namespace)
 

@@ -297,4 +297,5 @@ def test_an_edit_reads_the_config_maps_that_it_names_as_a_plan_does(shell: Shell
     assert "config" not in shell.get("workspace", "phi", "-n", namespace)["inference"]
     # kaitoctl's controller builds it, and its pods wait for the ConfigMap: that is said.
     done = shell.kaitoctl(*words, "--target-version", "kaitoctl", EDITOR=editor, **here)
-    assert "there is no ConfigMap none; the pods wait for it" in " ".join(done.stderr.split())
+    said = " ".join(done.stderr.split())
+    assert f"there is no ConfigMap none in namespace {namespace}; the pods wait for it" in said

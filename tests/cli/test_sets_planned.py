@@ -86,8 +86,11 @@ def test_secrets_that_a_set_names_are_looked_for_before_it_is_written(
     assert "there is no pull secret absent in namespace default" in refused.stderr
     made = ("--docker-server=r.example", "--docker-username=u", "--docker-password=p")
     sandbox_shell.kubectl("create", "secret", "docker-registry", "absent", *made)
-    shown = sandbox_shell.kaitoctl("plan", "-f", str(file), code=1)
-    assert "there is no Secret token; the pods wait for it" in " ".join(shown.stdout.split())
+    shown = sandbox_shell.kaitoctl("plan", "-f", str(file), code=2)
+    said = "there is no Secret token in namespace default; the pods start without its token"
+    assert said in " ".join(shown.stdout.split())
+    sandbox_shell.kubectl("create", "secret", "generic", "token", "--from-literal=HF_TOKEN=x")
+    sandbox_shell.kaitoctl("plan", "-f", str(file), code=1)
 
 
 def test_a_set_that_is_late_does_not_end_the_following_of_what_was_applied_with_it(

@@ -249,7 +249,8 @@ def test_what_many_documents_name_is_asked_for_once() -> None:
 
     world = World()
     metadata = {"name": "registry", "namespace": "default"}
-    world.apply(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    of_type = {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "e30="}}
+    world.apply(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **of_type})
     client = Counting(world)
     image = {"name": "a", "image": "registry.example/a:1", "imagePullSecrets": ["registry"]}
     bodies = [workspace(f"w{number}") for number in range(20)]

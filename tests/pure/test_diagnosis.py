@@ -492,6 +492,28 @@ def test_references_of_a_workspace() -> None:
     ]
 
 
+def test_references_of_its_volumes_and_of_its_own_template() -> None:
+    volume = {"persistentVolumeClaim": {"claimName": "weights"}}
+    data = {"secret": {"secretName": "data"}}
+    env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "key", "key": "a"}}}]
+    maybe = [{"configMapRef": {"name": "maybe", "optional": True}}]
+    pod = {
+        "spec": {
+            "containers": [{"name": "c", "env": env, "envFrom": maybe}],
+            "imagePullSecrets": [{"name": "p"}],
+        }
+    }
+    asked = ws(inference={"template": pod, "adapters": [{"source": {"name": "a", "volumeSource": volume}}]})
+    asked["tuning"] = {"input": {"volumeSource": data}, "output": {"volumeSource": volume}}
+    assert diagnosis.references(asked) == [
+        ("tuning.input.volumeSource", Named("Secret", "data")),
+        ("inference.adapters[0].source.volumeSource", Named("PersistentVolumeClaim", "weights")),
+        ("tuning.output.volumeSource", Named("PersistentVolumeClaim", "weights")),
+        ("pull", Named("Secret", "p")),
+        ("inference.template", Named("Secret", "key")),
+    ]
+
+
 def test_a_secret_that_a_container_reads_and_that_is_missing() -> None:
     containers = [{"name": "falcon", "image": "r.example/m:1", "envFrom": [{"secretRef": {"name": "gone"}}]}]
     pod = a_pod(waiting("CreateContainerConfigError", 'secret "gone" not found'), containers=containers)

@@ -25,6 +25,7 @@ from kaitoctl.kube.objects import (
     JOB,
     NODE,
     NODE_CLAIM,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     REPLICA_SET,
     SERVICE,
@@ -382,6 +383,22 @@ def test_a_taint_keeps_pods_out_until_it_goes(tmp_path: Path) -> None:
 
     taint = {"key": "sku", "value": "gpu", "effect": "NoSchedule"}
     tell(story, tmp_path, nodes=[nodes.node("only", PLAIN, taints=[taint])])
+
+
+def test_a_pod_whose_claim_is_missing_waits_for_it(tmp_path: Path) -> None:
+    async def story(client: Client, _: Cluster) -> None:
+        volume = {"name": "weights", "persistentVolumeClaim": {"claimName": "weights"}}
+        await client.send(request.create(POD, pod(volumes=[volume])))
+        refused = await eventually(client, POD, "solo", lambda one: conditions.find(one, "PodScheduled"))
+        message = (conditions.find(refused, "PodScheduled") or {})["message"]
+        assert message == '0/1 nodes are available: persistentvolumeclaim "weights" not found.'
+        asked = {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}}
+        made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": asked}
+        head = {"name": "weights", "namespace": "default"}
+        await client.send(request.create(PERSISTENT_VOLUME_CLAIM, {**made, "metadata": head}))
+        await eventually(client, POD, "solo", lambda one: conditions.is_true(one, "Ready"))
+
+    tell(story, tmp_path, nodes=[nodes.node("only", PLAIN)])
 
 
 def test_pods_of_a_node_that_breaks_are_unready_then_evicted(tmp_path: Path) -> None:

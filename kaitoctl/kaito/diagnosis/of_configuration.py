@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
@@ -134,17 +135,23 @@ def references(workspace: Object) -> list[tuple[str, Named]]:
         if isinstance(name, str) and name:
             found.append((path, Named(kind, name)))
 
-    options = dig(workspace, "inference", "preset", "presetOptions")
+    options = [dig(workspace, part, "preset", "presetOptions") for part in ("inference", "tuning")]
     note("inference.config", "ConfigMap", dig(workspace, "inference", "config"))
-    note("presetOptions.modelAccessSecret", "Secret", dig(options, "modelAccessSecret"))
+    for one in options:
+        note("presetOptions.modelAccessSecret", "Secret", dig(one, "modelAccessSecret"))
     note("tuning.config", "ConfigMap", dig(workspace, "tuning", "config"))
     note("tuning.output.imagePushSecret", "Secret", dig(workspace, "tuning", "output", "imagePushSecret"))
-    pulls = [
-        *(dig(options, "imagePullSecrets") or ()),
-        *(dig(workspace, "tuning", "input", "imagePullSecrets") or ()),
-    ]
-    for adapter in dig(workspace, "inference", "adapters") or ():
-        pulls += dig(adapter, "source", "imagePullSecrets") or ()
-    for name in pulls:
+    sources = [("tuning.input", dig(workspace, "tuning", "input"))]
+    for index, adapter in enumerate(dig(workspace, "inference", "adapters") or ()):
+        sources.append((f"inference.adapters[{index}].source", dig(adapter, "source")))
+    for name in chain(
+        *(dig(one, "imagePullSecrets") or () for one in (*options, *(of for _, of in sources)))
+    ):
         note("pull", "Secret", name)
+    for path, source in (*sources, ("tuning.output", dig(workspace, "tuning", "output"))):
+        volumes = [volume] if (volume := dig(source, "volumeSource")) else []
+        for ref in pod_state.references({"spec": {"volumes": volumes}}):
+            note(f"{path}.volumeSource", ref.kind, ref.name)
+    for ref in pod_state.references(dig(workspace, "inference", "template") or {}):
+        note("pull" if ref.use == "pull" else "inference.template", ref.kind, ref.name)
     return found

@@ -736,7 +736,7 @@ CODES: Mapping[str, Code] = {
         "A Secret that the Workspace names is not in its namespace. Judged only where a cluster is named and "
         "Secrets may be read. A public image needs no pull secret.",
         _ALL,
-        ("KAITO admits it; the pods wait for the Secret, or their image is not pulled.",),
+        ("KAITO admits it; the pods start without the token, or their image is not pulled.",),
     ),
     "KW187": Code(
         "a Secret without the key that is read",

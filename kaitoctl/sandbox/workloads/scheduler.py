@@ -1,8 +1,9 @@
 """Which node a pod goes to, and why none of them will do.
 
 `choose` is the decision, `Scheduler` the reconciler around it. Known: readiness and cordons, taints and
-tolerations, `nodeSelector`, node affinity (required and preferred), and resources, extended ones included.
-Not known: affinity between pods, topology spread, ports, volumes, preemption.
+tolerations, `nodeSelector`, node affinity (required and preferred), resources, extended ones included, and
+whether the claims of volumes exist. Not known: affinity between pods, topology spread, ports, where volumes
+are, preemption.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 from msgspec import Struct, field
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kube import conditions
+from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     Object,
     ObjectKey,
@@ -29,7 +31,7 @@ from kaitoctl.kube.objects import (
     tolerates,
     uid_of,
 )
-from kaitoctl.kube.pod_state import is_finished
+from kaitoctl.kube.pod_state import is_finished, references
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.controller import Outcome
 from kaitoctl.sandbox import nodes
@@ -43,6 +45,8 @@ PASS = ObjectKey("", "scheduling")
 
 NOT_READY_TAINT: Object = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 _UNSCHEDULABLE_TAINT: Object = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+
+_LOOK_FOR_CLAIMS_S = 20.0  # simulated
 
 Resources = Mapping[str, Decimal]
 
@@ -192,10 +196,15 @@ class Scheduler(Struct):
         waiting.sort(key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", key_of(pod)))
         candidates = [self.nodes[key] for key in sorted(self.nodes)]
         used = self._usage()
-        lost_race = False
+        lost_race = lacks_claim = False
         for pod in waiting:
-            choice = choose(pod, candidates, used)
             try:
+                if claim := (yield from _missing_claim(pod)):
+                    lacks_claim = True
+                    why = f'persistentvolumeclaim "{claim}" not found'
+                    yield from self._refuse(pod, f"0/{len(candidates)} nodes are available: {why}.")
+                    continue
+                choice = choose(pod, candidates, used)
                 if choice.node is None:
                     yield from self._refuse(pod, choice.message)
                     continue
@@ -205,7 +214,8 @@ class Scheduler(Struct):
                 continue
             self._assumed[uid_of(pod)] = (key_of(pod), choice.node)
             _occupy(used, choice.node, pod)
-        return Outcome(requeue_after_s=0.1 if lost_race else None)
+        again_s = self.clock.wall_s(_LOOK_FOR_CLAIMS_S) if lacks_claim else None
+        return Outcome(requeue_after_s=0.1 if lost_race else again_s)
 
     def _forget_what_is_known(self) -> None:
         for uid, (key, _) in list(self._assumed.items()):
@@ -252,6 +262,22 @@ class Scheduler(Struct):
         }
         yield from pods.status_patch(POD, pod, status, manager=NAME)
         yield from pods.record(pod, "FailedScheduling", message, source=NAME, clock=self.clock, warning=True)
+
+
+def _missing_claim(pod: Object) -> Generator[Request, Object, str]:
+    """The first claim of its volumes that does not exist; empty without.
+
+    Source: kubernetes v1.37 `pkg/scheduler/framework/plugins/volumebinding` (PreFilter).
+    """
+    for reference in references(pod):
+        if reference.kind == PERSISTENT_VOLUME_CLAIM.kind:
+            try:
+                yield request.get(PERSISTENT_VOLUME_CLAIM, key_of(pod).namespace, reference.name)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                return reference.name
+    return ""
 
 
 def _occupy(used: dict[str, dict[str, Decimal]], node: str, pod: Object) -> None:
