@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
-from kaitoctl.commands.asked_context import looked_up, missing_references, with_config_maps
+from kaitoctl.commands.asked_context import config_maps_named, looked_up, missing_references, with_config_maps
 from kaitoctl.commands.cluster import (
     explain_refusal,
     present,
@@ -28,7 +28,7 @@ from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.planning import Change, Plan, Trial
 from kaitoctl.kube import refusal_hints, request
-from kaitoctl.kube.objects import CONFIG_MAP, Kind, ObjectKey, is_being_deleted, uid_of, with_type
+from kaitoctl.kube.objects import CONFIG_MAP, Kind, ObjectKey, is_being_deleted, key_of, uid_of, with_type
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.screens import output
 
@@ -91,7 +91,8 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
         namespaces=[one.key.namespace for one in meant],
     )
     config_maps = {one.key: one.obj for one in meant if one.kind == "ConfigMap" and not one.fault}
-    judge = _Judge(client, world, asked, config_maps)
+    planned = {one.key for one in meant if one.kind == "Workspace"}
+    judge = _Judge(client, world, asked, config_maps, planned)
     keys = [(one.kind, one.key) for one in meant]
 
     async def judged(number: int) -> Trial | Change:
@@ -121,10 +122,15 @@ class _Judge:
     """Judges one document after another, offline first."""
 
     def __init__(
-        self, client: Client, world: World, asked: PlanRequest, config_maps: dict[ObjectKey, Object]
+        self,
+        client: Client,
+        world: World,
+        asked: PlanRequest,
+        config_maps: Mapping[ObjectKey, Object],
+        planned: Collection[ObjectKey],
     ) -> None:
         self._client, self._world, self._asked = client, world, asked
-        self._config_maps = config_maps
+        self._config_maps, self._planned = config_maps, planned
         self._named: dict[tuple[Kind, ObjectKey], asyncio.Future[tuple[Object | None, bool]]] = {}
 
     async def judged(self, one: Written) -> Trial | Change:
@@ -157,7 +163,10 @@ class _Judge:
             if problems:
                 return _refusal(one, *problems, warnings=warnings)
             after = await self._tried(kind, body)
-            problems, more = await self._references(one, body, before)
+            if kind is CONFIG_MAP:
+                problems, more = await self._of_its_users(one.key, before, after)
+            else:
+                problems, more = await self._references(body, before)
         except ApiError as error:
             return _refusal(one, *problems, _words(error, one, kind), warnings=warnings)
         if problems:
@@ -219,11 +228,29 @@ class _Judge:
             return (), ()
         return planning.problems(body, setting, before)
 
-    async def _references(
-        self, one: Written, body: Object, before: Object | None
+    async def _of_its_users(
+        self, key: ObjectKey, before: Object | None, after: Object
     ) -> tuple[list[str], list[str]]:
-        if one.kind == "ConfigMap":
-            return [], []
+        """What a changed ConfigMap would break of the Workspaces that name it, and who reads it later."""
+        problems: list[str] = []
+        warnings: list[str] = []
+        if before is None or before.get("data") == after.get("data"):
+            return problems, warnings
+        for user in self._world.stores.workspaces.values():
+            if key not in config_maps_named(user) or key_of(user) in self._planned:
+                continue
+            look_up = partial(self._look_up, CONFIG_MAP)
+            said = []
+            for beside in (before, after):
+                maps = {**self._config_maps, key: beside}
+                setting = await with_config_maps(self._world.setting, user, look_up, maps)
+                said.append(planning.problems(user, setting, user)[0])
+            name = f"Workspace {key_of(user)}"
+            problems += [f"{name} names it: {words}" for words in said[1] if words not in said[0]]
+            warnings.append(f"the pods of {name} keep the values from before until they restart")
+        return problems, warnings
+
+    async def _references(self, body: Object, before: Object | None) -> tuple[list[str], list[str]]:
         missing = await missing_references(body, self._look_up, self._config_maps, before=before)
         problems = [item.message for item in missing if item.is_refused]
         return problems, [item.message for item in missing if not item.is_refused]

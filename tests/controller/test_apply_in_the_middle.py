@@ -19,7 +19,7 @@ from kaitoctl.commands import apply, make_plan, prune, rollout, rollout_surge
 from kaitoctl.commands.cluster import FIELD_MANAGER
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_revisions import revisions_of
-from kaitoctl.commands.option_values import NOT_SAID
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api as kaito
@@ -260,6 +260,30 @@ def test_what_many_documents_name_is_asked_for_once() -> None:
     assert client.asked == 1
 
 
+def test_a_config_map_alone_is_judged_with_the_workspaces_that_name_it() -> None:
+    def named(length: str) -> Object:
+        data = {"inference_config.yaml": f"vllm:\n  max-model-len: {length}\n"}
+        return {**CONFIG, "metadata": {"name": "mine", "namespace": "default"}, "data": data}
+
+    world = World()
+    write(Direct(world), planned(world, named("2048")))
+    inference = {"preset": {"name": "phi-4"}, "config": "mine"}
+    user = {**workspace("user"), "apiVersion": "kaito.sh/v1beta1", "inference": inference}
+    user["resource"]["instanceType"] = "Standard_NC24ads_A100_v4"
+    world.apply(kaito.WORKSPACE_V1BETA1, user)
+    kaito_manages = ManagedBy(target_version="v0.12")
+    (broken,) = planned_by(Direct(world), named("many"), managed=kaito_manages).changes
+    assert broken.fate == "refused"
+    assert any(words.startswith("Workspace default/user names it: ") for words in broken.problems)
+    (changed,) = planned_by(Direct(world), named("1024"), managed=kaito_manages).changes
+    assert changed.fate == "changed"
+    assert changed.warnings == (
+        "the pods of Workspace default/user keep the values from before until they restart",
+    )
+    (same,) = planned_by(Direct(world), named("2048"), managed=kaito_manages).changes
+    assert same.warnings == ()
+
+
 # --- rights ------------------------------------------------------------------------------------------------
 
 
@@ -281,12 +305,12 @@ class Denied(Direct):
         return await super().send(asked)
 
 
-def planned_by(client: Direct, *bodies: Object) -> Plan:
+def planned_by(client: Direct, *bodies: Object, managed: ManagedBy = NOT_SAID) -> Plan:
     documents = [
         Written(f"x: {number}", body["kind"], ObjectKey("default", key_of(body).name), {**body})
         for number, body in enumerate(bodies)
     ]
-    asking = make_plan.PlanRequest(is_sandbox=True, managed=NOT_SAID, force=False)
+    asking = make_plan.PlanRequest(is_sandbox=True, managed=managed, force=False)
     return asyncio.run(make_plan.make(client, documents, asking))  # type: ignore[arg-type]
 
 
