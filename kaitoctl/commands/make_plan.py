@@ -244,7 +244,7 @@ class _Judge:
             for beside in (before, after):
                 maps = {**self._config_maps, key: beside}
                 setting = await with_config_maps(self._world.setting, user, look_up, maps)
-                said.append(planning.problems(user, setting, user)[0])
+                said.append(planning.problems(user, setting, None)[0])
             name = f"Workspace {key_of(user)}"
             problems += [f"{name} names it: {words}" for words in said[1] if words not in said[0]]
             warnings.append(f"the pods of {name} keep the values from before until they restart")

@@ -429,7 +429,8 @@ CODES: Mapping[str, Code] = {
     "KW149": Code(
         "a model outside the catalog",
         "The Hugging Face id is in no catalog: KAITO asks the Hugging Face API for it whenever it looks "
-        "at the Workspace, and nothing about its size can be said offline.",
+        "at the Workspace, and nothing about its size can be said offline. kaitoctl's controller looks "
+        "for it in its own --catalog, and refuses it there.",
         _HUB,
         (
             "Read from the network at admission; a gated model is refused: `invalid value: failed to get "
