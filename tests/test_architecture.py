@@ -79,6 +79,7 @@ LATE = {
     ("cluster", "commands.sandbox_process"): "only with --sandbox",
     ("target", "commands.sandbox_process"): "only for advice about a sandbox",
     ("observe_deeply", "commands.observe_mirror.observe_mirror"): "most wait for no mirror",
+    ("make_plan", "screens.validation_report.why_not_judged"): "most skipped objects are not of kaito.sh",
     ("plan_effects", "workspace_controller.vacancies.vacancies"): "most plans delete no replica",
     ("validate", "commands.in_processes.mapped"): "most judge a few files",
     ("validate", "commands.validate_options"): "most give none of these options",

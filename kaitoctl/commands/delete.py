@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Kind, Object
 
 _LOOK_AGAIN_S = 1.0
+_AT_ONCE = 16
+_TURN_S = 10.0
 TIMEOUT_S = 1200.0
 """For so long it is waited until all is gone."""
 _MOST_NAMED = 3
@@ -181,11 +184,8 @@ async def _delete(
             return 0
         if dry_run == "none":
             await _agree(deletions, wholes, yes=yes)
-        for one in wholes:
-            await send(client, one.kind, one.obj, dry_run=dry_run)
-        for deletion in deletions:
-            if not deletion.of_set:
-                await send(client, deletion.kind, deletion.workspace, dry_run=dry_run)
+        own = [(one.kind, one.workspace) for one in deletions if not one.of_set]
+        await _send_all(client, [*((one.kind, one.obj) for one in wholes), *own], dry_run)
         if dry_run == "none" and timeout_s is not None:
             began = asyncio.get_running_loop().time()
             await wait_gone(client, target, deletions, timeout_s)
@@ -201,8 +201,9 @@ async def _deletions(
     deletions: dict[ObjectKey, Deletion] = {}
     wholes: list[_Whole] = []
     missing: list[KaitoctlError] = []
+    seen = await deletions_of(client, [key for key, kind in named if kind in ("", _WORKSPACE)])
     for key, kind in named:
-        found = await deletion_of(client, key) if kind in ("", _WORKSPACE) else None
+        found = seen.get(key) if kind in ("", _WORKSPACE) else None
         if found is not None:
             deletions.setdefault(key, found)
             continue
@@ -216,10 +217,9 @@ async def _deletions(
             missing.append(ApiError(404, "NotFound", f"{_TITLES[kind]} {key} not found"))
         else:
             missing.append(await no_such(client, await workspace_kind(client), key))
-        for one in [fleet] if fleet is not None else roles[1] if roles is not None else ():
-            for replica in one.replicas:
-                if member := await deletion_of(client, key_of(replica.workspace), of_set=True):
-                    deletions[member.key] = member
+        fleets = [fleet] if fleet is not None else roles[1] if roles is not None else ()
+        replicas = [key_of(one.workspace) for whole in fleets for one in whole.replicas]
+        deletions |= await deletions_of(client, replicas, of_set=True)
     return at_once(deletions.values()), wholes, missing
 
 
@@ -245,8 +245,16 @@ async def _roles_at(client: Client, key: ObjectKey) -> tuple[_Whole, list[Fleet]
     return _Whole(kind, found, words), sets
 
 
-async def deletion_of(client: Client, key: ObjectKey, *, of_set: bool = False) -> Deletion | None:
-    """What the deletion of a Workspace would lead to; None when there is none of that name."""
+async def deletions_of(
+    client: Client, keys: Sequence[ObjectKey], *, of_set: bool = False
+) -> dict[ObjectKey, Deletion]:
+    """What the deletion of each Workspace would lead to; of names that nothing has, nothing."""
+    asked = list(dict.fromkeys(keys))
+    found = await together(partial(_deletion_of, client, key, of_set=of_set) for key in asked)
+    return {one.key: one for one in found if one is not None}
+
+
+async def _deletion_of(client: Client, key: ObjectKey, *, of_set: bool) -> Deletion | None:
     async with observe_workspace(client, key, once=True) as picture:
         seen = picture.snapshot()
     if seen.workspace is None:
@@ -298,6 +306,19 @@ def set_words(fleet: Fleet) -> str:
     return f"InferenceSet {fleet.key}, with its {number} {plural('Workspace', number)}"
 
 
+async def _send_all(client: Client, shown: Sequence[tuple[Kind, Object]], dry_run: str) -> None:
+    """Delete what was shown; where one cannot be, say how many are left."""
+    for number, (kind, obj) in enumerate(shown):
+        try:
+            await send(client, kind, obj, dry_run=dry_run)
+        except KaitoctlError as error:
+            if number and dry_run == "none":
+                left = len(shown) - number
+                rest = f"{number} of {len(shown)} are deleted; --ignore-not-found deletes the other {left}"
+                error.hint = error.hint + f"; {rest}" if error.hint else rest
+            raise
+
+
 async def send(client: Client, kind: Kind, shown: Object, *, dry_run: str) -> None:
     """Delete just the object that was shown, such as a set, whose controller deletes its Workspaces.
 
@@ -333,11 +354,12 @@ async def wait_gone(client: Client, target: Target, deletions: Sequence[Deletion
         TimedOut: something is still there; the error says what holds it.
     """
     left = {deletion.key: "" for deletion in deletions}
+    turns = asyncio.Semaphore(_AT_ONCE)
     try:
         async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*(_until_gone(client, deletion, left) for deletion in deletions))
+            await asyncio.gather(*(_until_gone(client, deletion, left, turns) for deletion in deletions))
     except TimeoutError:
-        key, words = next(iter(left.items()))
+        key, words = max(left.items(), key=lambda item: bool(item[1]))  # of others nobody has looked
         cause = await _cause(client, target, key)
         left_over = f": {words} left" if words else ""
         raise TimedOut(
@@ -376,16 +398,25 @@ async def _until_whole_is_gone(client: Client, whole: _Whole, began: float, time
         ) from None
 
 
-async def _until_gone(client: Client, deletion: Deletion, left: dict[ObjectKey, str]) -> None:
-    uid, told = uid_of(deletion.workspace), None
-    async with observe_workspace(client, deletion.key) as picture:
-        while words := remaining(picture.snapshot(), uid, deletion.ends.waits_for):
-            left[deletion.key] = words
-            if words != told:
-                told = words
-                output.step(f"Workspace {deletion.key}: waiting for {words} to go")
-            await picture.change(within_s=_LOOK_AGAIN_S)
-    del left[deletion.key]
+async def _until_gone(
+    client: Client, deletion: Deletion, left: dict[ObjectKey, str], turns: asyncio.Semaphore
+) -> None:
+    """Watch until one is gone; of many, each for a while in its turn, as each watch is a stream."""
+    uid, waits_for, told = uid_of(deletion.workspace), deletion.ends.waits_for, ""
+    now = asyncio.get_running_loop().time
+    while deletion.key in left:
+        async with turns, observe_workspace(client, deletion.key) as picture:
+            began = now()
+            while words := remaining(picture.snapshot(), uid, waits_for):
+                left[deletion.key] = words
+                if words != told:
+                    told = words
+                    output.step(f"Workspace {deletion.key}: waiting for {words} to go")
+                if len(left) > _AT_ONCE and now() - began >= _TURN_S:
+                    break
+                await picture.change(within_s=_LOOK_AGAIN_S)
+            else:
+                del left[deletion.key]
     output.success(f"Workspace {deletion.key} is gone")
 
 

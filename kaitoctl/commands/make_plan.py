@@ -81,7 +81,10 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
         raise InputError(f"{files}: {what}{beside}", hint=hint)
     for one in skipped:
         what = f"{one.kind} {one.key.name}".strip()
-        output.step(f"{one.source}: {what} is skipped")
+        if why := _why_unknown(one):
+            output.warning(f"{one.source}: {what} is skipped: {why}")
+        else:
+            output.step(f"{one.source}: {what} is skipped")
     meant.sort(key=lambda one: _KINDS.index(one.kind) if one.kind in _KINDS else 0)
     world = await plan_world.observe_world(
         client,
@@ -105,6 +108,15 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
     found = await together(partial(judged, number) for number in range(len(meant)))
     changes = await plan_effects.changes_of(client, world, found)
     return Plan(world.manager, tuple(changes), tuple(f"{one.kind} {one.key.name}" for one in skipped))
+
+
+def _why_unknown(one: Written) -> str:
+    """Why a kind of KAITO's API group is none that is known, as `validate` says it; empty for any other."""
+    if not str(one.obj.get("apiVersion")).startswith(f"{api.GROUP}/"):
+        return ""
+    from kaitoctl.screens.validation_report import why_not_judged
+
+    return "" if one.kind == api.MULTI_ROLE_INFERENCE.kind else why_not_judged(one.obj)
 
 
 def _key(one: Written, namespace: str) -> ObjectKey:

@@ -116,15 +116,11 @@ async def find(client: Client, plan: Plan, written: Sequence[Written], selector:
             there = await _selected(client, kind, namespace, selector)
             left = [obj for obj in there if (kind.kind, key_of(obj)) not in kept]
             going.setdefault(kind.kind, []).extend(_own(kind, left))
-    deletions = [await delete.deletion_of(client, key_of(one)) for one in going[workspaces.kind]]
+    deletions = await delete.deletions_of(client, [key_of(one) for one in going[workspaces.kind]])
     fleets = [await fleet_at(client, key_of(one)) for one in going[sets.kind]]
-    members = [
-        await delete.deletion_of(client, key_of(one.workspace), of_set=True)
-        for fleet in fleets
-        if fleet is not None
-        for one in fleet.replicas
-    ]
-    every = delete.at_once((*deletions, *members))
+    replicas = [key_of(one.workspace) for fleet in fleets if fleet is not None for one in fleet.replicas]
+    members = await delete.deletions_of(client, replicas, of_set=True)
+    every = delete.at_once((*deletions.values(), *members.values()))
     ends = {("Workspace", one.key) for one in every}
     ends |= {(sets.kind, fleet.key) for fleet in fleets if fleet is not None}
     planned = [change.body for change in plan.changes if change.kind != config_maps.kind]

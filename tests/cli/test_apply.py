@@ -53,6 +53,13 @@ def claims_of(shell: Shell, namespace: str) -> list[str]:
 ADAPTERS = [{"source": {"name": "style", "image": "registry.example/style:1"}, "strength": "0.5"}]
 
 
+def test_a_kind_of_kaitos_that_nobody_knows_is_no_quiet_skip(shell: Shell, namespace: str) -> None:
+    misspelt = {**workspace(namespace, "two"), "kind": "Workspce"}
+    file = write(shell, "misspelt.yaml", workspace(namespace, "one"), misspelt)
+    done = shell.kaitoctl("plan", "-f", file, code=1)
+    assert "Workspce two is skipped: kaitoctl knows no such kind of kaito.sh" in " ".join(done.stderr.split())
+
+
 def test_many_documents_are_planned_asked_for_applied_and_followed(shell: Shell, namespace: str) -> None:
     other = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": namespace}}
     file = write(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_server import serving
 from shell import Shell
 
 FALCON = ["--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
@@ -180,3 +183,62 @@ def test_a_node_claim_that_lost_its_workspace_is_an_orphan_and_the_command_remov
     words = mine["command"].split()
     shell.kubectl(*words[words.index("delete") :])
     wait_until(lambda: f"nodeclaim/{name}" not in shell.run("kaitoctl", "orphans", "-o", "name").stdout)
+
+
+def test_where_a_deletion_fails_in_the_middle_it_is_said_how_many_are_left(tmp_path: Path) -> None:
+    """And what deletes the rest: the same command would stop at the first that is gone."""
+
+    def workspace(name: str) -> Any:
+        metadata = {"name": name, "namespace": "default", "uid": f"u-{name}", "resourceVersion": "1"}
+        made = {"apiVersion": "kaito.sh/v1alpha1", "kind": "Workspace", "metadata": metadata}
+        return {**made, "inference": {"preset": {"name": "falcon-7b"}}}
+
+    there = {name: workspace(name) for name in "abc"}
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        named = re.search(r"/workspaces/([abc])|workspaces.*metadata.name(?:=|%3D)([abc])", path)
+        name = (named[1] or named[2]) if named else ""
+        if method == "DELETE":
+            code = 403 if name == "c" else 200
+            status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "message": "no", "code": code}
+            return code, json.dumps({**status, "status": "Success" if code == 200 else "Failure"})
+        if path.endswith("/apis/karpenter.sh"):
+            return 404, json.dumps({"kind": "Status", "code": 404, "reason": "NotFound"})
+        if path.endswith("/apis/kaito.sh"):
+            version = {"groupVersion": "kaito.sh/v1alpha1", "version": "v1alpha1"}
+            return 200, json.dumps({"kind": "APIGroup", "name": "kaito.sh", "versions": [version]})
+        if named and named[1]:
+            return 200, json.dumps(there[name])
+        items = [there[name]] if name else []
+        return 200, json.dumps({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items})
+
+    with serving(answer, tmp_path) as kubeconfig:
+        shell = Shell(tmp_path, "..", {"KAITOCTL_SANDBOX": "", "KUBECONFIG": kubeconfig})
+        done = shell.kaitoctl("delete", "a", "b", "c", "--yes", code=4)
+    assert done.stdout == "workspace.kaito.sh/a deleted\nworkspace.kaito.sh/b deleted\n"
+    assert "2 of 3 are deleted; --ignore-not-found deletes the other 1" in " ".join(done.stderr.split())
+
+
+def test_more_are_waited_for_than_are_watched_at_once(shell: Shell, namespace: str) -> None:
+    """One that does not go keeps none of the others from being looked at."""
+    names = [f"w{number}" for number in range(20)]
+    for name in names:
+        manifest = {
+            "apiVersion": "kaito.sh/v1alpha1",
+            "kind": "Workspace",
+            "metadata": {"name": name, "namespace": namespace},
+            "resource": {
+                "instanceType": "Standard_NC12s_v3",
+                "labelSelector": {"matchLabels": {"apps": f"{namespace[-12:]}-{name}"}},
+            },
+            "inference": {"preset": {"name": "no-such-preset"}},
+        }
+        if name == "w0":
+            manifest["metadata"]["finalizers"] = ["example.com/held"]  # type: ignore[index]
+        shell.apply(manifest)
+    done = shell.kaitoctl("delete", *names, "-n", namespace, "--yes", "--timeout", "20s", code=124)
+    for name in names[1:]:
+        assert f"Workspace {namespace}/{name} is gone" in done.stderr
+    assert f"Workspace {namespace}/w0 is not gone after" in done.stderr
+    held = json.dumps({"metadata": {"finalizers": None}})
+    shell.kubectl("patch", "workspace", "w0", "-n", namespace, "--type", "merge", "-p", held)
