@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 from fake_server import serving
 from shell import Shell
+
+from kaitoctl.commands.doctor_rights import RIGHTS
+from kaitoctl.kube.objects import Kind
 
 ALL_GROUPS = {"kaito.sh": ["v1alpha1", "v1beta1"], "karpenter.sh": ["v1"]}
 
@@ -353,3 +357,34 @@ def test_what_a_server_in_trouble_does_not_show_is_not_sound(
     wrong = [check for check in by_name(done).values() if check["result"] == result]
     assert any("etcd is away" in check["message"] for check in wrong)
     assert all(check["hint"] for check in wrong)
+
+
+# What `why` reads besides: only some clusters have it, or everybody may.
+_NOT_ASKED_ABOUT = {
+    "machines",  # of KAITO up to v0.4
+    "inferencesets",  # of a set
+    "modelmirrors",  # of KAITO v0.12 with model streaming
+    "namespaces",  # of a deletion; its name is in the Workspace
+    "endpoints",  # where there are no EndpointSlices
+}
+
+
+def test_doctor_asks_for_the_rights_to_all_kinds_that_why_reads() -> None:
+    asked = {(group, resource) for _, group, resource, *_ in RIGHTS}
+    lacking = set()
+    for module in (
+        "observation",
+        "observe_deeply",
+        "observe_volumes",
+        "observe_workspace",
+        "observe_deletion",
+    ):
+        found = vars(importlib.import_module(f"kaitoctl.commands.{module}")).values()
+        read = {(kind.group, kind.plural) for kind in found if isinstance(kind, Kind)}
+        lacking |= {plural for group, plural in read - asked}
+    assert lacking - _NOT_ASKED_ABOUT == set()
+
+
+@pytest.mark.parametrize("kind", ["persistentvolumes", "storageclasses", "csinodes", "volumeattachments"])
+def test_volumes_are_among_the_rights(kind: str) -> None:
+    assert kind in {resource for _, _, resource, is_namespaced, _ in RIGHTS if not is_namespaced}
