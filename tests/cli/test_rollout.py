@@ -240,7 +240,7 @@ def test_what_a_revision_names_and_nobody_has_any_more_is_said_before_going_back
     shell.kubectl("delete", "secret/pull", "configmap/limits", "-n", namespace)
     _, stderr = rollout(shell, namespace, *there)
     assert f"there is no pull secret pull in namespace {namespace}" in stderr
-    assert "inference.config: there is no ConfigMap limits; the pods wait for it" in stderr
+    assert f"inference.config: there is no ConfigMap limits in namespace {namespace}" in stderr
 
 
 def test_a_group_of_pods_is_replaced_whole(shell: Shell, namespace: str, apply: Apply) -> None:
