@@ -15,7 +15,7 @@ from kaitoctl.screens import output
 from kaitoctl.workspace_controller import children_of, gpus_of, refusal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.adapter_rollout import Row
@@ -123,7 +123,28 @@ def workload_changes(before: Object, after: Object, workload: Object, known: Cat
                 return {"spec": dig(child.manifest, "spec", "template", "spec")}
         return {}
 
-    return difference(pod(before), pod(after), context=1)
+    return list(without_long_texts(difference(pod(before), pod(after), context=1)))
+
+
+def without_long_texts(lines: Iterable[str]) -> Iterator[str]:
+    """Lines of a difference, of a script that comes or goes only how long it is.
+
+    Whoever is asked to agree would else see nothing but it; `render` shows all of it.
+    """
+    waiting = list(lines)[::-1]
+    while waiting:
+        yield (line := waiting.pop())
+        if not line.endswith((" |", " |-", " |+")):
+            continue
+        depth = len(line) - len(line[2:].lstrip(" -"))
+        text: list[str] = []
+        while waiting and waiting[-1][:1] == line[:1] and not waiting[-1][2:depth].strip():
+            text.append(waiting.pop())
+        is_long = len(text) > _SHORT and line[:1] in "+-"
+        yield from [f"{line[:1]}{' ' * (depth - 1)}... {len(text)} lines"] if is_long else text
+
+
+_SHORT = 5
 
 
 def where_options(target: Target, workspace: Object) -> list[str]:

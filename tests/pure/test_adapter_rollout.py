@@ -230,3 +230,17 @@ def test_a_server_that_is_ready_and_has_not_loaded_an_adapter_is_a_negative_answ
     assert NegativeAnswer.exit_code == 1
     for fine in (replace(row, loaded=True), replace(row, loaded=None), replace(row, is_asked_for=False)):
         adapter_messages.insist_on_loaded([fine], "", quietly=True)
+
+
+def test_a_script_that_comes_or_goes_is_shown_by_its_length() -> None:
+    script = "".join(f"line {number}\n\n" for number in range(10))
+    short = {"args": ["a", "one\ntwo\n"], "name": "b"}
+    before, after = {"c": [short]}, {"c": [short, {"command": ["sh", "-c", script, "end"], "name": "puller"}]}
+    told = list(adapter_messages.without_long_texts(adapter_messages.difference(before, after)))
+    assert [line for line in told if "line" in line] == ["+     ... 20 lines"]
+    assert "+     - end" in told and "+   name: puller" in told
+    back = list(adapter_messages.without_long_texts(adapter_messages.difference(after, before)))
+    assert [line for line in back if "line" in line] == ["-     ... 20 lines"]
+    changed = {"c": [{"args": ["a", script.replace("line 5", "other")]}]}
+    lines = adapter_messages.difference({"c": [{"args": ["a", script]}]}, changed)
+    assert list(adapter_messages.without_long_texts(lines)) == lines, "what changes inside of one is seen"
