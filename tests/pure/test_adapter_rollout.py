@@ -238,7 +238,7 @@ def test_a_script_that_comes_or_goes_is_shown_by_its_length() -> None:
     before, after = {"c": [short]}, {"c": [short, {"command": ["sh", "-c", script, "end"], "name": "puller"}]}
     told = list(adapter_messages.without_long_texts(adapter_messages.difference(before, after)))
     assert [line for line in told if "line" in line] == ["+     ... 20 lines"]
-    assert "+     - end" in told and "+   name: puller" in told
+    assert "+   - end" in told and "+ - name: puller" in told
     back = list(adapter_messages.without_long_texts(adapter_messages.difference(after, before)))
     assert [line for line in back if "line" in line] == ["-     ... 20 lines"]
     changed = {"c": [{"args": ["a", script.replace("line 5", "other")]}]}
