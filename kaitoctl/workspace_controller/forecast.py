@@ -15,10 +15,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError
-from kaitoctl.kaito import node_check, node_claims
+from kaitoctl.kaito import api, node_check, node_claims
 from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
 from kaitoctl.kaito.settings import Rights
+from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, ObjectKey, is_being_deleted, key_of, labels_of
 from kaitoctl.kube.request import Request
 from kaitoctl.workspace_controller.claims import claims_of
@@ -166,6 +167,16 @@ def _reconcile(world: ForecastWorld, passing: ReconcileSteps) -> Generator[Reque
     return "what cannot be foreseen: its reconcile does not end"
 
 
+def _conflict(part: _Part) -> str:
+    """What somebody else has under the name of what would be made, and so nothing is; empty without."""
+    reported = part.done.status or part.sized
+    for type_ in (api.INFERENCE_READY, api.JOB_STARTED):
+        found = conditions.find(reported, type_) or {}
+        if found.get("reason") == "NameConflict":
+            return str(found.get("message"))
+    return ""
+
+
 def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
     """What the reconciles have come to, and what follows once the workload runs."""
     key, workspace, refusal, done = part.key, part.sized, part.refusal, part.done
@@ -211,7 +222,7 @@ def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
         tuple(done.asked),
         tuple(returned),
         done.restarts,
-        part.needs or part.problem or waits,
+        part.needs or part.problem or _conflict(part) or waits,
         refusal,
         workload=workload,
         outgrown=tuple(given_back),

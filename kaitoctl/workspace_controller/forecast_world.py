@@ -46,11 +46,13 @@ class Done(Struct):
         asked: names of NodeClaims asked for.
         returned: names of NodeClaims deleted.
         restarts: pods whose template has changed.
+        status: what the last of them reported, if any did.
     """
 
     asked: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
     restarts: int = 0
+    status: Object | None = None
 
 
 class ForecastWorld:
@@ -162,6 +164,8 @@ class ForecastWorld:
             return self._read(asked, plural, store, key)
         live = store.get(key) if store is not None and named.name else None
         if store is None or below:
+            if named.resource == "workspaces/status":
+                self.done.status = asked.body
             return outcome(asked, live)
         if asked.method == "DELETE":
             if plural in ("nodeclaims", "nodepools") and live is not None:

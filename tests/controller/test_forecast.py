@@ -7,7 +7,7 @@ from world import World, falcon, gpu_node, node_status, running_pod
 
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kube.objects import DEPLOYMENT, NODE, NODE_CLAIM, POD, Object, labels_of
+from kaitoctl.kube.objects import DEPLOYMENT, NODE, NODE_CLAIM, POD, SERVICE, Object, labels_of
 from kaitoctl.workspace_controller.forecast import Forecast, forecast
 
 ADAPTER = {"source": {"name": "style", "image": "registry.example/style:1"}, "strength": "0.5"}
@@ -60,6 +60,22 @@ def test_what_a_controller_allows_is_certain_where_its_options_were_read(knows_r
     refused = "spec.serviceAccountName: admin"
     assert (refused in found.refusal) is knows_rights
     assert (refused in found.waits) is not knows_rights
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_somebody_else_has_under_its_name_is_what_it_waits_for(is_known: bool) -> None:
+    world = World()
+    theirs = {"selector": {"app": "x"}, "ports": [{"port": 80}]}
+    head = {"name": "falcon", "namespace": "default"}
+    world.apply(SERVICE, {"apiVersion": "v1", "kind": "Service", "metadata": head, "spec": theirs})
+    world.apply(kaito.WORKSPACE, falcon())
+    if is_known:
+        world.reconcile()
+    planned = world.get(kaito.WORKSPACE_V1BETA1, "falcon")
+    assert planned is not None
+    found = foreseen(world, planned)
+    assert found.waits.startswith("Service default/falcon exists and is not this Workspace's")
+    assert found.asked == ()
 
 
 X, Y, BOTH = {"apps": "x"}, {"team": "y"}, {"apps": "x", "team": "y"}
