@@ -28,6 +28,7 @@ from kaitoctl.kube.objects import (
     EVENT,
     JOB,
     NODE_CLAIM,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
     SERVICE,
@@ -175,6 +176,13 @@ def named_by_inference() -> Iterator[tuple[Kind, Object]]:
         yield SECRET, named("v1", "Secret", name, data={"HF_TOKEN": "e30="})
 
 
+def claims_of_tuning() -> Iterator[tuple[Kind, Object]]:
+    """The claims that data is read from and results are written to."""
+    room = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "10Gi"}}}
+    for name in sorted({one.asks["volume"] for one in EXAMPLES if "volume" in one.asks}):
+        yield PERSISTENT_VOLUME_CLAIM, named("v1", "PersistentVolumeClaim", name, spec=room)
+
+
 def named(version: str, kind: str, name: str, **rest: Object) -> Object:
     return {
         "apiVersion": version,
@@ -216,7 +224,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, Cluster]:
             up.write_kubeconfig(kubeconfig)
             async with connect(kubeconfig=kubeconfig) as client:
                 controller = asyncio.create_task(workspace_controller.run(client))
-                for kind, obj in named_by_inference():
+                for kind, obj in [*named_by_inference(), *claims_of_tuning()]:
                     await client.send(request.apply(kind, obj, manager="user"))
                 await client.send(request.apply(SECRET, PUSH_SECRET, manager="user"))
                 for example in EXAMPLES:
