@@ -32,6 +32,15 @@ def convert(
         bool, typer.Option("--diff", help="Show the lines that differ; exit code 1 if there are any.")
     ] = False,
     target_version: options.TargetVersion = None,
+    node_provisioner: Annotated[
+        str | None,
+        typer.Option(
+            "--node-provisioner",
+            help="Of the KAITO that reads them: azure-gpu-provisioner, karpenter or byo.",
+            metavar="NAME",
+            autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
+        ),
+    ] = None,
     catalog: options.CatalogFile = None,
 ) -> None:
     """Write Workspaces and InferenceSets in another API version.
@@ -57,6 +66,7 @@ def convert(
             in_place=in_place,
             diff=diff,
             target_version=target_version,
+            node_provisioner=node_provisioner,
             catalog=catalog,
         )
     )

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 
 class _Reader(Struct, frozen=True):
-    """Who is to read what is written: an API version, presets, and a release of KAITO if one is named."""
+    """Who is to read what is written: an API version, presets, and a KAITO and its provisioner if named."""
 
     to: str
     known: Catalog
     release: Release | None
+    provisioner: str
 
 
 def convert(
@@ -43,12 +44,15 @@ def convert(
     in_place: bool,
     diff: bool,
     target_version: str | None,
+    node_provisioner: str | None,
     catalog: str | None,
 ) -> int:
     """Write Workspaces in another API version; stderr says what does not carry over, and what replaces it."""
     option_values.one_of(to, api.VERSIONS, option="--to")
     option_values.output_format(output_format, ("yaml", "json", "name"))
-    reader = _Reader(to, catalog_file.read(catalog), _release(target_version))
+    if node_provisioner is not None:
+        option_values.one_of(node_provisioner, option_values.PROVISIONERS, option="--node-provisioner")
+    reader = _Reader(to, catalog_file.read(catalog), _release(target_version), node_provisioner or "")
     sources = list(files.sources(given))
     if in_place and (others := [one.where for one in sources if not one.is_file]):
         raise InputError(f"--in-place changes files, and {others[0]} is none")
@@ -60,6 +64,8 @@ def convert(
             _convert_workspace(obj, reader, source.name) if _is_ours(obj) else obj
             for obj in files.objects_in(source)
         ]
+    if not converted:
+        raise files.nothing_in(sources)
     output.objects(converted, output_format)
     return 0
 
@@ -86,7 +92,9 @@ def _convert_workspace(obj: Object, reader: _Reader, source: str) -> Object:
     if kinds.is_set(obj):
         conversion = set_versions.convert(obj, reader.to, known=reader.known, release=reader.release)
     else:
-        conversion = convert_workspace(obj, reader.to, known=reader.known, release=reader.release)
+        conversion = convert_workspace(
+            obj, reader.to, known=reader.known, release=reader.release, provisioner=reader.provisioner
+        )
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     for remark in conversion.remarks:
@@ -101,10 +109,12 @@ def _edit(sources: Sequence[files.Source], reader: _Reader, *, writes: bool, sho
     """Change the lines that differ and no others; all files are made before one is written."""
     to = reader.to
     texts: dict[str, tuple[str, str]] = {}
+    documents = 0
     for source in sources:
         path, name = source.path, source.name
         before = after = source.text()
         number = len(list(read(before, path)))
+        documents += number
         for index in range(number):
             document = list(read(after, path))[index]
             if fault := document.fault:
@@ -120,6 +130,8 @@ def _edit(sources: Sequence[files.Source], reader: _Reader, *, writes: bool, sho
                     hint=Command("kaitoctl convert", *source.words, "--to", to) + " writes it whole",
                 ) from None
         texts[name] = (before, after)
+    if not documents:
+        raise files.nothing_in(sources)
     changed = {name: pair for name, pair in texts.items() if pair[0] != pair[1]}
     for name, (before, after) in changed.items():
         if shows:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,6 +186,11 @@ def sources(given: Manifests, *, option: str = "-f", each_once: bool = True) -> 
             if path not in seen or not each_once:
                 seen.add(path)
                 yield Source(how, path)
+
+
+def nothing_in(found: Iterable[Source]) -> InputError:
+    """What to say of manifests without a document."""
+    return InputError(f"{', '.join(one.name for one in found)}: there is no document in it")
 
 
 def unread(given: Manifests) -> list[str]:

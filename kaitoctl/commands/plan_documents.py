@@ -48,9 +48,8 @@ def documents_of(given: Manifests) -> list[Written]:
         InputError: one cannot be read at all, or there is nothing in any.
     """
     found: list[Written] = []
-    names: list[str] = []
-    for manifest in files.sources(given):
-        names.append(manifest.name)
+    manifests = list(files.sources(given))
+    for manifest in manifests:
         for document in manifest.documents():
             source = f"{manifest.name}: document {document.index + 1}"
             fault = document.fault
@@ -59,7 +58,7 @@ def documents_of(given: Manifests) -> list[Written]:
             if len(found) > _MOST_DOCUMENTS:
                 raise InputError(f"more than {_MOST_DOCUMENTS} documents")
     if not found:
-        raise InputError(f"{', '.join(names)}: there is no document in it")
+        raise files.nothing_in(manifests)
     if all(one.fault for one in found):  # no cluster need be asked about what nobody can read
         faults = [f"{one.source}: {one.fault}" for one in found]
         raise InputError("not all documents can be read", problems=faults)

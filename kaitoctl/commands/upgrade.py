@@ -73,8 +73,9 @@ def plan(
     release = asked.now or "v0.4"
     if given.is_given:
         _insist_on_upgrade(release, asked.to)
+        then = validation.Setting(asked.to, catalog=asked.known, provisioner=provisioner)
         found = [
-            upgrade.effect(obj, source=source, now=release, to=asked.to, known=asked.known)
+            upgrade.effect(obj, source=source, now=release, to=asked.to, known=asked.known, setting=then)
             for source, obj in _workspaces(given)
         ]
     else:
@@ -89,7 +90,14 @@ def plan(
             if not one.is_fine:
                 output.data(output.resource_name(one.written))
     else:
-        shown = upgrade_screen.lines(found, release, asked.to, where=given.words, are_files=given.are_files)
+        shown = upgrade_screen.lines(
+            found,
+            release,
+            asked.to,
+            where=given.words,
+            are_files=given.are_files,
+            provisioner=asked.provisioner,
+        )
         lines = [target.text(line) for line in shown]
         if output_format == "markdown":
             *entries, summary = map(output.visible, lines)
@@ -185,11 +193,12 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
             known=asked.known,
             workload=workload,
             pods=world.stores.pods.by(workspace_of_labels, key),
+            setting=then,
         )
         there = bought_for(world.stores, key, uid_of(workspace))
         machines = [claim for claim in there if node_claims.is_machine(claim)]
         claims = [claim for claim in there if claim not in machines]
-        if one.outcome == "restarts":
+        if one.outcome == "restarts" or one.nodes_asked is not None:
             asks = share.of(one.written, claims, context=contexts.get(key, 0))
             one = replace(one, nodes_asked=asks.asked, unsized=asks.unsized)
         stays = tuple(machine_stays(world.stores, claim, f"KAITO {asked.to}") for claim in machines)

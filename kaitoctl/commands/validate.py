@@ -405,7 +405,8 @@ def _judge(document: Document, world: _World) -> Judged:
     key = _key(document.obj)
     namespace = key.namespace if _text(dig(document.obj, "metadata", "namespace")) else ""
     target = _target_of(document.obj, world.setting)
-    return Judged(document.index, document.source, kind, key.name, namespace, places, target)
+    said = bool(_text(document.obj.get("apiVersion")))
+    return Judged(document.index, document.source, kind, key.name, namespace, places, target, said)
 
 
 def _target_of(obj: Object, setting: Setting) -> str:

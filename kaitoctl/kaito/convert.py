@@ -45,6 +45,17 @@ _ONE_CLUSTERS = {
     "finalizers": "of the object in its cluster; from a manifest nobody might ever take them off: dropped",
     "ownerReferences": "they name an owner of one cluster by its uid; dropped",
 }
+_OWN_NODES_ALONE = "azure-gpu-provisioner"
+_PREPARED_NODES = {
+    "": "With --node-provisioner byo it takes nodes by their labels (with karpenter, those of the instance "
+    "type); otherwise none but its own, and buys them. Where it takes them, label the nodes",
+    _OWN_NODES_ALONE: f"With {_OWN_NODES_ALONE} it takes no nodes but its own, and buys them: prepared nodes "
+    "are used with --node-provisioner byo",
+    "karpenter": "With karpenter it takes nodes with these labels that are of the instance type, and buys "
+    "those that are missing. Label the nodes",
+    "byo": "It chooses nodes by their labels. Label the nodes",
+}
+"""What a KAITO that has a provisioner takes of the nodes that somebody has prepared (`labels_asked`)."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -78,7 +89,12 @@ def is_workspace(obj: Object) -> bool:
 
 
 def convert(
-    workspace: Object, to: str, *, known: Catalog = catalog.SHIPPED, release: Release | None = None
+    workspace: Object,
+    to: str,
+    *,
+    known: Catalog = catalog.SHIPPED,
+    release: Release | None = None,
+    provisioner: str = "",
 ) -> Conversion:
     """The Workspace as one of another API version; the object given is not changed.
 
@@ -87,6 +103,7 @@ def convert(
         to: `v1alpha1` or `v1beta1`.
         known: where presets and instance types are looked up.
         release: of the KAITO that is to read it; None for the one whose version it is.
+        provisioner: its `--node-provisioner`; empty when not known.
 
     Raises:
         InputError: the object is no Workspace, or there is no such version.
@@ -105,7 +122,7 @@ def convert(
     remarks = list(out_of_the_cluster(made, api.FINALIZER))
     made["apiVersion"] = f"{api.GROUP}/{to}"
     if came_from != to:
-        remarks += _Reader(to, known, release).remarks(made)
+        remarks += _Reader(to, known, release, provisioner).remarks(made)
     structure = schema_of(to)
     unknown = schema_defaults.unknown_fields(made, structure)
     remarks += [Remark(path, f"{to} has no such field; dropped") for path in unknown]
@@ -140,14 +157,15 @@ class _Reader:
         to: the API version.
         known: where presets and instance types are looked up.
         release: None for the one whose version it is.
+        provisioner: its `--node-provisioner`; empty when not known.
     """
 
-    def __init__(self, to: str, known: Catalog, release: Release | None) -> None:
+    def __init__(self, to: str, known: Catalog, release: Release | None, provisioner: str = "") -> None:
         self._is_new = to == WORKSPACE_V1BETA1.version
         usual = nearest("v0.12" if self._is_new else "v0.4")
         assert usual is not None
         self._to, self._known, self._is_named = to, known, release is not None
-        self._release = release or usual
+        self._release, self._provisioner = release or usual, provisioner
         self._kaito = f"KAITO {self._release.name}"
 
     def remarks(self, made: Object) -> Iterator[Remark]:
@@ -220,11 +238,12 @@ class _Reader:
         labels = dig(resource, "labelSelector", "matchLabels")
         words = [f"{key}={value}" for key, value in labels.items()] if isinstance(labels, dict) else []
         names = list(dict.fromkeys(item for item in preferred if isinstance(item, str)))
-        commands = tuple(text(Command("kubectl label node", name, *words)) for name in names) if words else ()
+        takes_labelled = bool(words) and self._provisioner != _OWN_NODES_ALONE
+        commands = tuple(text(Command("kubectl label node", name, *words)) for name in names)
         yield Remark(
             "resource.preferredNodes",
-            f"{self._kaito} does not read it and chooses nodes by their labels; dropped. Label the nodes",
-            commands,
+            f"{self._kaito} does not read it; dropped. {_PREPARED_NODES[self._provisioner]}",
+            commands if takes_labelled else (),
         )
 
     def _count(self, resource: dict[str, Any]) -> Iterator[Remark]:
@@ -235,6 +254,11 @@ class _Reader:
 
     def _instance_type(self, resource: dict[str, Any]) -> Iterator[Remark]:
         named = resource.get("instanceType")
+        if self._provisioner == "byo" and self._release.has_own_nodes:
+            if resource.pop("instanceType", None) is not None:
+                words = f"{self._kaito} refuses it for nodes of your own (byo); dropped"
+                yield Remark("resource.instanceType", words)
+            return
         default = self._release.default_type(f"{api.GROUP}/{WORKSPACE.version}") if self._is_named else ""
         if named is None and not self._release.default_type(f"{api.GROUP}/{self._to}"):
             resource["instanceType"] = named = default or api.DEFAULT_INSTANCE_TYPE

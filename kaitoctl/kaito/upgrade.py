@@ -18,6 +18,7 @@ from kaitoctl.advice import Advice, text
 from kaitoctl.kaito import api, catalog, convert, planning, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.convert import Remark
+from kaitoctl.kaito.node_check import PROVISIONERS, preferred_nodes
 from kaitoctl.kaito.planning import Outage
 from kaitoctl.kaito.validation import releases
 from kaitoctl.kube.objects import (
@@ -68,7 +69,8 @@ class Effect(Struct, frozen=True):
         remarks: what a converted manifest no longer says, with the commands that replace it.
         clients: what those who send prompts have to change; empty when nothing.
         outage: what the restart costs.
-        nodes_asked: how many nodes are asked for that are not asked for now; None when no cluster was asked.
+        nodes_asked: how many nodes are asked for that are not asked for now; when no cluster was asked, how
+            many at most in the place of preferred ones, which are not read any more, and otherwise None.
         written: the Workspace as the new release wants it.
         is_rewritten: whether that differs from what there is.
         machines: what becomes of each Machine, by which KAITO up to v0.4.1 asked for its nodes, in words.
@@ -149,12 +151,15 @@ def effect(
     release = releases.nearest(to)
     version = api.WORKSPACE_V1BETA1.version if release and releases.V1BETA1 in release.versions else ""
     came_from = str(workspace["apiVersion"]).rpartition("/")[2]
-    conversion = convert.convert(workspace, version or came_from, known=known)
-    plain = convert.convert(workspace, came_from, known=known).workspace
     judged = setting or validation.Setting(to, catalog=known)
+    way = judged.provisioner if judged.provisioner in PROVISIONERS else "byo" if judged.byo else ""
+    conversion = convert.convert(workspace, version or came_from, known=known, provisioner=way or "")
+    plain = convert.convert(workspace, came_from, known=known).workspace
     problems = [item for item in validation.judge(conversion.workspace, judged) if item.severity == "error"]
     outcome = _outcome(workspace, now, to, known, workload)
     restarts = _pods(workspace, workload) if outcome == "restarts" else 0
+    loses = outcome in ("restarts", "stays") and loses_preferred(workspace, conversion.workspace)
+    asks = planning.Share((), (), judged).of(conversion.workspace) if loses else None
     return Effect(
         key_of(workspace),
         source,
@@ -163,10 +168,16 @@ def effect(
         conversion.remarks,
         _clients(workspace, now, to),
         planning.outage(workspace, None, pods, restarts, known),
-        None,
+        asks.asked if asks else None,
         conversion.workspace,
         conversion.workspace != plain,
+        unsized=asks.unsized if asks else "",
     )
+
+
+def loses_preferred(workspace: Object, written: Object) -> bool:
+    """Whether nodes that a Workspace names are not named any more, so that others may be asked for."""
+    return bool(preferred_nodes(workspace)) and not preferred_nodes(written)
 
 
 def _outcome(workspace: Object, now: str, to: str, known: Catalog, workload: Object | None) -> Outcome:

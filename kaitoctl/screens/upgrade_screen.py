@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def lines(
-    found: Sequence[Effect], release: str, to: str, *, where: Sequence[str], are_files: bool
+    found: Sequence[Effect],
+    release: str,
+    to: str,
+    *,
+    where: Sequence[str],
+    are_files: bool,
+    provisioner: str = "",
 ) -> Iterator[Advice]:
     """An entry for each Workspace, the order of work, and the sum.
 
@@ -24,12 +30,14 @@ def lines(
         to: the one to come.
         where: options that name the manifests; none for those of a cluster.
         are_files: whether they can be changed in place.
+        provisioner: of the new KAITO, where it was said.
     """
     for one in found:
         mark = "✗" if one.breaks else "=" if one.is_fine else "~"
         yield f"{mark} Workspace {one.key}: {WORDS[one.outcome]}"
         yield from ("    " + line for line in _details(one))
-    yield from _steps(found, to, where, are_files=are_files)
+    way = ("--node-provisioner", provisioner) if provisioner else ()
+    yield from _steps(found, to, where, way, are_files=are_files)
     counts = {
         "break": sum(one.breaks for one in found),
         "restart": sum(one.outcome == "restarts" for one in found),
@@ -59,6 +67,9 @@ def _details(one: Effect) -> Iterator[Advice]:
     if one.nodes_asked:
         least = "at least " if one.unsized else ""
         words = f"nodes asked for: {least}{one.nodes_asked}, as those that there are are not recognised"
+        if one.source != "cluster":
+            most = least or "at most "
+            words = f"nodes asked for: {most}{one.nodes_asked}, as preferredNodes are not read any more"
         yield words + ("; " + one.unsized if one.unsized else "")
     elif one.unsized:
         yield "nodes asked for: how many is not known: " + one.unsized
@@ -67,7 +78,9 @@ def _details(one: Effect) -> Iterator[Advice]:
         yield f"clients: {one.clients}"
 
 
-def _steps(found: Sequence[Effect], to: str, where: Sequence[str], *, are_files: bool) -> Iterator[Advice]:
+def _steps(
+    found: Sequence[Effect], to: str, where: Sequence[str], way: Sequence[str], *, are_files: bool
+) -> Iterator[Advice]:
     """In which order; only what is needed, and the commands for it."""
     steps: list[tuple[str, tuple[Advice, ...]]] = []
     if any(one.breaks for one in found):
@@ -85,8 +98,8 @@ def _steps(found: Sequence[Effect], to: str, where: Sequence[str], *, are_files:
         )
         steps.append((words, ()))
     if any(one.is_rewritten for one in found):
-        rewrite = Command("kaitoctl convert", *where, "--to", "v1beta1", "--in-place")
-        printing = Command("kaitoctl upgrade plan --to", to, *where, "-o", "manifests")
+        rewrite = Command("kaitoctl convert", *where, "--to", "v1beta1", *way, "--in-place")
+        printing = Command("kaitoctl upgrade plan --to", to, *where, *way, "-o", "manifests")
         first: Advice = rewrite if are_files else printing + " > workspaces.yaml"
         second = Command("kaitoctl plan", *(where if are_files else ("-f", "workspaces.yaml")))
         steps.append(("rewrite the manifests, and look at what they change:", (first, second)))

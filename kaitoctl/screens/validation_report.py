@@ -42,7 +42,12 @@ class Place(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """One document and what is wrong with it; `target` is what it was validated for."""
+    """One document and what is wrong with it.
+
+    Args:
+        target: what it was validated for.
+        is_versioned: whether it says its apiVersion, so that the target follows from that.
+    """
 
     index: int
     source: str
@@ -51,6 +56,7 @@ class Judged(Struct, frozen=True):
     namespace: str
     places: tuple[Place, ...]
     target: str
+    is_versioned: bool = True
 
     def count(self, severity: str) -> int:
         """How many problems of a severity there are."""
@@ -178,7 +184,7 @@ def print_summary(judged: list[Judged], invalid: int, skipped: int, *, is_releas
 
     Before it stands as which KAITO v1alpha1 is judged where nobody says it: today's judge it otherwise.
     """
-    if not is_release_said and any(one.target == "v0.4" for one in judged):
+    if not is_release_said and any(one.target == "v0.4" and one.is_versioned for one in judged):
         output.step(OLD_API_WORDS)
     for target in sorted({one.target for one in judged} & _CHOSEN if not is_release_said else ()):
         names = [one.name or "a document" for one in judged if one.target == target]

@@ -94,9 +94,37 @@ def test_a_folder_is_converted_in_place_with_its_comments_or_not_at_all(offline:
     assert (folder / "phi.yaml").read_text() == OLD, "no file is changed when one cannot be"
 
 
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n---\n"])
+def test_convert_refuses_what_holds_no_document(offline: Shell, text: str) -> None:
+    (offline.home / "empty.yaml").write_text(text)
+    for how in ([], ["-o", "json"], ["--diff"], ["--in-place"]):
+        done = offline.kaitoctl("convert", "-f", "empty.yaml", "--to", "v1beta1", *how, code=2)
+        assert done.stderr == "error: empty.yaml: there is no document in it\n" and not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "buys", "labels"),
+    [("azure-gpu-provisioner", True, False), ("karpenter", True, True), ("byo", False, True)],
+)
+def test_prepared_nodes_are_advised_where_the_new_kaito_takes_them(
+    offline: Shell, folder: Path, provisioner: str, buys: bool, labels: bool
+) -> None:
+    way = ("--node-provisioner", provisioner)
+    done = offline.kaitoctl("upgrade", "plan", "--to", "v0.12", "-f", "models/phi.yaml", *way, code=1)
+    assert ("nodes asked for: at most 1, as preferredNodes are not read any more" in done.stdout) == buys
+    assert ("buys" in done.stdout) == buys
+    assert ("kubectl label node gpu-a apps=phi" in done.stdout) == labels
+    rewrite = next(line.split() for line in done.stdout.splitlines() if "--in-place" in line)
+    assert rewrite[-3:-1] == list(way), "the manifests are rewritten for the same KAITO"
+    offline.kaitoctl(*rewrite[1:])
+    offline.kaitoctl("validate", "-f", "models/phi.yaml", "--target-version", "v0.12", *way)
+    assert ("instanceType" in (folder / "phi.yaml").read_text()) == (provisioner != "byo")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["convert", "-f", "models", "--to", "v1beta1", "--node-provisioner", "mine"], "--node-provisioner"),
         (["upgrade", "plan", "--to", "v0.4", "-f", "models"], "--to 'v0.4'"),
         (["upgrade", "plan", "--to", "soon", "-f", "models"], "--to 'soon'"),
         (["upgrade", "plan", "--to", "v0.11", "-f", "models", "--from", "v0.12"], "older than v0.12"),

@@ -112,6 +112,14 @@ def test_a_good_file_is_valid_and_says_so_on_stderr(offline: Shell) -> None:
     assert "judged as" not in offline.kaitoctl("validate", "-f", "good.yaml", "-q").stderr
 
 
+@pytest.mark.parametrize("text", ["hello", '{"apiVersion": "kaito.sh/v1', "kind: Workspace", "a: [", "[1]"])
+def test_no_release_is_named_for_what_says_no_api_version(offline: Shell, text: str) -> None:
+    write(offline, bad_yaml=text)
+    assert "judged as" not in offline.kaitoctl("validate", "-f", "bad.yaml", code=2).stderr
+    write(offline, both_yaml=f"{GOOD}\n---\n{text}")
+    assert "v1alpha1 is judged as" in offline.kaitoctl("validate", "-f", "both.yaml", code=2).stderr
+
+
 def test_json_has_the_promised_shape_and_places(offline: Shell) -> None:
     write(offline, bad_yaml=BAD)
     (document,) = judged(offline, "-f", "bad.yaml", code=2)

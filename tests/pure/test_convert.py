@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import api, catalog, convert, validation
+from kaitoctl.kaito import api, catalog, convert, node_check, validation
 from kaitoctl.kaito.convert import Remark
 from kaitoctl.kaito.manifest import WorkspaceRequest
 from kaitoctl.kaito.validation.releases import nearest
@@ -60,6 +60,19 @@ def test_preferred_nodes_become_labels_to_put_on_nodes() -> None:
         "kubectl label node n1 apps=w 'team=a b'",
         "kubectl label node n2 apps=w 'team=a b'",
     )
+    assert "otherwise none but its own, and buys them" in remark.message, "nobody says by which provisioner"
+
+
+@pytest.mark.parametrize("provisioner", ["", *node_check.PROVISIONERS])
+def test_labels_are_advised_where_they_make_a_prepared_node_be_taken(provisioner: str) -> None:
+    made = convert.convert(
+        workspace(resource=resource(preferredNodes=["n1"])), "v1beta1", provisioner=provisioner
+    )
+    said = next(one for one in made.remarks if one.path == "resource.preferredNodes")
+    rules = node_check.rules_for(made.workspace, "v0.12", provisioner, known=catalog.SHIPPED)
+    is_taken = node_check.labels_asked(made.workspace, rules).items() <= {"apps": "w", "team": "a b"}.items()
+    assert bool(said.commands) == (is_taken or not provisioner)
+    assert ("buys" in said.message) == (provisioner != "byo")
 
 
 def test_deprecated_preset_settings_are_dropped_and_named() -> None:

@@ -110,8 +110,9 @@ CODES: Mapping[str, str] = MappingProxyType(
             "from the model that runs there."
         ),
         "preferred-ignored": (
-            "resource.preferredNodes names this node, and KAITO v0.12 does not read that field. Nodes are "
-            "chosen by their labels."
+            "resource.preferredNodes names this node, and KAITO v0.12 does not read that field. With "
+            "--node-provisioner byo it chooses nodes by their labels, with karpenter those that are also of "
+            "the instance type; with azure-gpu-provisioner, the default, it takes none but its own."
         ),
         "no-gpu": (
             "The node offers no nvidia.com/gpu resource, and nothing on it says that it has an NVIDIA "

@@ -12,6 +12,15 @@ from kaitoctl.kaito.node_check.facts import LABELS_OWNER, NodeFacts, items
 from kaitoctl.kaito.node_check.need import Need, is_same_type
 from kaitoctl.kube.objects import Object, matches_expression
 
+_CHOOSING = {
+    "azure-gpu-provisioner": "it takes no nodes but its own, and buys them; prepared nodes are used with "
+    "--node-provisioner byo",
+    "karpenter": "it takes nodes with the Workspace's labels that are of its instance type, and buys those "
+    "that are missing",
+    "byo": "choose nodes by their labels",
+}
+"""What counts instead of `preferredNodes` from v0.12 on, by the provisioner."""
+
 
 def label_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iterable[Finding]:
     """Labels that the node lacks or has with another value."""
@@ -112,7 +121,7 @@ def selection_findings(need: Need, node: NodeFacts, preferred: bool) -> Iterable
             "preferred-ignored",
             "warn",
             "KAITO v0.12 does not read preferredNodes",
-            "choose nodes by their labels",
+            _CHOOSING[rules.provisioner],
             stage="selection",
         )
     have = node.labels.get(api.LABEL_INSTANCE_TYPE, "")

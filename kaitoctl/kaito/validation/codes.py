@@ -224,7 +224,9 @@ CODES: Mapping[str, Code] = {
     ),
     "KW126": Code(
         "preferredNodes are ignored",
-        "KAITO from v0.12 on does not read preferredNodes of any API version; select nodes by label.",
+        "KAITO from v0.12 on does not read preferredNodes of any API version. With --node-provisioner byo it "
+        "takes nodes by their labels, with karpenter those that also are of the instance type; with "
+        "azure-gpu-provisioner, the default, it takes none but its own, and buys them.",
         "v0.12",
         ("KAITO admits it and ignores it.",),
     ),

@@ -118,7 +118,9 @@ TABLE: tuple[Ignored, ...] = (
     ),
     Ignored(
         "resource.preferredNodes", "KW126", (_V12,), "always",
-        "KAITO v0.12 does not read preferredNodes", "put a label of your own on these nodes and select by it",
+        "KAITO v0.12 does not read preferredNodes",
+        "with --node-provisioner byo it takes nodes by their labels (with karpenter, those of the instance "
+        "type); otherwise it takes none but its own, and buys them",
     ),
     Ignored(
         "resource.preferredNodes", "KW176", (_V3, _V4), "tuning",
