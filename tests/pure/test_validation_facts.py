@@ -448,6 +448,14 @@ CREATE = [
     Fact(
         "no room for -headless, always on v0.12", {"metadata.name": "a" * 55}, "--e", "KW111", "metadata.name"
     ),
+    Fact("a Service that sets VLLM_PORT", {"metadata.name": "vllm"}, "--e", "KW203", "metadata.name"),
+    Fact(
+        "no vLLM reads what such a Service sets",
+        {**annotated("kaito.sh/runtime", "transformers"), "metadata.name": "vllm"},
+        "---",
+        "KW203",
+        "metadata.name",
+    ),
     Fact(
         "the runtime is chosen by annotation from v0.4 on",
         annotated("kaito.sh/runtime", "vllm"),

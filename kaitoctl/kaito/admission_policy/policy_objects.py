@@ -36,7 +36,7 @@ NOT_SAID: Mapping[str, str] = {
     "KW117": "what an annotation may say is a table of its own for each release",
     "KW139": "it takes to know whose the nodes are",
     "KW147": "the image generation of a preset is not in the object",
-    "KW161": "the server and its image generation are not in the object",
+    **dict.fromkeys(("KW161", "KW203"), "the server and its image generation are not in the object"),
     "KW162": "it takes the weights' size, the annotation and the generation together",
     **dict.fromkeys(
         (

@@ -876,5 +876,13 @@ CODES: Mapping[str, Code] = {
         _HUB,
         ("KAITO admits it; the server ends with an error of its options.",),
     ),
+    "KW203": Code(
+        "a name that ends vLLM",
+        "Kubernetes tells each container the Services of its namespace in environment variables. Of a "
+        "Service vllm one is VLLM_PORT, which vLLM takes for a setting of its own, and ends; every vLLM of "
+        "the namespace does. The Service is called as the Workspace: choose another name.",
+        "v0.4 to v0.12, with vLLM",
+        ("KAITO admits it; the server ends with `VLLM_PORT 'tcp://...' appears to be a URI`.",),
+    ),
 }
 """Every code that a `Problem` can carry."""

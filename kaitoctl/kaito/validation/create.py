@@ -51,6 +51,7 @@ from kaitoctl.kube.objects import dig
 API_VERSIONS = (WORKSPACE.api_version, WORKSPACE_V1BETA1.api_version)
 
 _HEADLESS = "-headless"
+_ENDS_VLLM = "vllm"  # its `envs.py` reads VLLM_PORT, and refuses a URI: vllm-project/vllm#34199
 _TYPE, _COUNT, _SELECTOR = "resource.instanceType", "resource.count", "resource.labelSelector"
 _MOST_NODES = 2**31 - 1
 _GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
@@ -118,18 +119,17 @@ def _metadata(subject: Subject) -> Iterator[Problem]:
             message = f"{name!r} starts with a digit, and only a new Kubernetes takes a Service of that name"
             yield error("metadata.name", "KW110", message, "let it start with a letter")
         elif not is_service_name(name):
-            yield error(
-                "metadata.name",
-                "KW110",
-                f"{name[:80]!r} cannot name a Service",
-                "use at most 63 lower-case letters, digits and hyphens, starting with a letter",
-            )
+            hint = "use at most 63 lower-case letters, digits and hyphens, starting with a letter"
+            yield error("metadata.name", "KW110", f"{name[:80]!r} cannot name a Service", hint)
         elif has_headless and subject.inference and len(name + _HEADLESS) > LONGEST_NAME:
             yield error(
                 "metadata.name",
                 "KW111",
                 f"{name!r} has {len(name)} characters; with {_HEADLESS} behind it only 54 fit",
             )
+        elif name == _ENDS_VLLM and subject.inference.get("preset") and subject.runtime == "vllm":
+            words = f"a Service {name} sets VLLM_PORT in all containers of the namespace, and vLLM ends on it"
+            yield error("metadata.name", "KW203", words, "choose another name")
     if isinstance(namespace, str) and namespace and not is_dns_label(namespace):
         yield error("metadata.namespace", "KW112", f"{namespace[:80]!r} is not a namespace's name")
     yield from label_faults("metadata.labels", subject.metadata.get("labels"))

@@ -177,6 +177,7 @@ ADMITTED: Mapping[str, Answer | _Judge] = {
     **dict.fromkeys(("KW195", "KW196", "KW197"), _length),
     "KW199": "ignores",
     "KW202": _length,
+    "KW203": "crashes",
 }
 """What becomes of a problem that the admission lets through; a code that is missing is then no problem."""
 
