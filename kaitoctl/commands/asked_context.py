@@ -181,6 +181,13 @@ def config_named(workspace: Object, rules: Rules) -> ObjectKey | None:
     return ObjectKey(str(dig(workspace, "metadata", "namespace") or "default"), name)
 
 
+def context_asked(workspace: Object, setting: Setting) -> int:
+    """The tokens that a Workspace's ConfigMap asks for, of those in the setting; 0 where it does not."""
+    name, known = dig(workspace, "inference", "config"), setting.config_maps or {}
+    key = ObjectKey(str(dig(workspace, "metadata", "namespace") or "default"), str(name or ""))
+    return max(0, rules_of_config_maps.length_in(known[key]) or 0) if key in known else 0
+
+
 def context_in(found: Object, key: ObjectKey, rules: Rules) -> int:
     """The tokens by which nodes are counted, 0 for the usual number; says where KAITO reads another one."""
     written = max(0, rules_of_config_maps.length_in(found) or 0)

@@ -29,6 +29,7 @@ from kaitoctl.commands.wait_for_nodes import verdict_now
 from kaitoctl.errors import ApiError, InputError, NegativeAnswer, Unreachable
 from kaitoctl.kaito import adapter_rollout, api, convert, model_protocols, node_check, prices
 from kaitoctl.kaito.serving import local_address
+from kaitoctl.kaito.validation import OWN
 from kaitoctl.kube import managed_fields, pod_state, refusal_hints, request, workloads
 from kaitoctl.kube.objects import SERVICE, dig, key_of, with_type
 from kaitoctl.screens import output
@@ -113,7 +114,10 @@ async def _setting(
     client: Client, target: Target, served: list[str], wanted: RequestedManifest, managed: ManagedBy
 ) -> Setting:
     """Who is to serve the Workspace: whom the user names, else the sandbox's controller or the cluster's."""
-    return (await as_said(client, managed, served, is_sandbox=target.sandbox)).setting(wanted.known)
+    found = await as_said(client, managed, served, is_sandbox=target.sandbox)
+    if found.target == OWN:
+        found.byo = bool(found.byo)  # its flags say it, or it makes nodes
+    return found.setting(wanted.known)
 
 
 async def _check_nodes(

@@ -17,6 +17,7 @@ from kaitoctl.commands.workspace_options import WorkspaceOptions
 from kaitoctl.errors import InputError, Interrupted
 from kaitoctl.kaito import api, catalog_file, convert, manifest, templates, validation
 from kaitoctl.kaito.validation.releases import nearest
+from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import annotations_of
 from kaitoctl.screens import output
 
@@ -205,7 +206,17 @@ class _Rendering(Struct, frozen=True):
             known=self.known,
             release=nearest(setting.target or ""),
             byo=bool(setting.byo) or setting.provisioner == "byo",
+            is_model=self._is_made_as_model(said.get("preset", self.request.preset), setting),
         )
+
+    def _is_made_as_model(self, preset: str, setting: Setting) -> bool:
+        """Whether kaitoctl's own controller makes it as today's KAITO does."""
+        strong = [one for one in self.request.adapters if one.name not in self.without_strength]
+        asked = {
+            "preset": {"name": preset, "accessMode": "private" if self.request.private_image else "public"},
+            "adapters": [{"strength": one.strength} for one in strong],
+        }
+        return Subject({"inference": asked}, setting).is_made_as_model
 
 
 def _rendering(name: str, given: WorkspaceOptions, known: Catalog, target: Target) -> _Rendering:

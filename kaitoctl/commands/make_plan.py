@@ -12,7 +12,13 @@ from msgspec.structs import replace
 
 from kaitoctl.advice import Advice, Command, text
 from kaitoctl.commands import plan_effects, plan_world
-from kaitoctl.commands.asked_context import config_maps_named, looked_up, missing_references, with_config_maps
+from kaitoctl.commands.asked_context import (
+    config_maps_named,
+    context_asked,
+    looked_up,
+    missing_references,
+    with_config_maps,
+)
 from kaitoctl.commands.cluster import (
     explain_refusal,
     present,
@@ -170,7 +176,9 @@ class _Judge:
             immutable = self._immutable_only(one, body, before, setting) if problems else ()
             if immutable and before is not None:
                 if not await self._goes_back(kind, body, before):
-                    return plan_effects.recreation(self._world, one.source, before, body, immutable)
+                    settings = replace(self._world.settings, context=context_asked(body, setting))
+                    world = replace(self._world, settings=settings)
+                    return plan_effects.recreation(world, one.source, before, body, immutable)
                 problems = ()
             if problems:
                 return _refusal(one, *problems, warnings=warnings)

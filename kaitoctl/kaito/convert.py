@@ -340,6 +340,7 @@ def choose_version(
     known: Catalog = catalog.SHIPPED,
     release: Release | None = None,
     byo: bool = False,
+    is_model: bool = False,
 ) -> tuple[str, str]:
     """The newest API version served in which a request means what it says, and why not a newer one.
 
@@ -349,8 +350,10 @@ def choose_version(
         known: where presets and instance types are looked up.
         release: the KAITO that is to serve it; None for kaitoctl's own controller, and where nobody knows.
         byo: whether KAITO makes no nodes, and wants no instance type in v1beta1.
+        is_model: whether kaitoctl's own controller makes it as today's KAITO does, for whose server the
+            GPUs of v1alpha1's default instance type are too old.
     """
-    reason = _why_not_v1beta1(request, known, release, byo=byo)
+    reason = _why_not_v1beta1(request, known, release, needs_type=not (byo or is_model))
     alpha, beta = VERSIONS
     if not served:
         # The guide's version for the guide's presets; today's for what today's KAITO has, by whatever name.
@@ -363,7 +366,9 @@ def choose_version(
     return (beta if beta in served else alpha), ""
 
 
-def _why_not_v1beta1(request: WorkspaceRequest, known: Catalog, release: Release | None, *, byo: bool) -> str:
+def _why_not_v1beta1(
+    request: WorkspaceRequest, known: Catalog, release: Release | None, *, needs_type: bool
+) -> str:
     machine = known.instance_type(request.instance_type or "")
     if release is not None and request.preset and release.dies_of(request.preset):
         return ""  # its v1alpha1 webhook does
@@ -375,7 +380,7 @@ def _why_not_v1beta1(request: WorkspaceRequest, known: Catalog, release: Release
         return "preferredNodes is not read in v1beta1"
     if request.private_image:
         return "private images are not used in v1beta1"
-    if request.instance_type is None and not byo:
+    if request.instance_type is None and needs_type:
         return "v1beta1 has no default instance type"
     if machine is None or (release and gpu_type(release, machine.name, machine.cloud, known)):
         return ""

@@ -208,6 +208,58 @@ def test_a_plan_says_how_long_the_model_loads_and_how_much_context_it_has(
         assert "model: at most 30 minutes to load" in shown
 
 
+def of_size(namespace: str, length: str) -> tuple[Any, Any]:
+    """A ConfigMap with a context, and a Workspace of one of today's models that names it."""
+    made = workspace(namespace, "sized", preset={"name": "phi-4-mini-instruct"}, config="size")
+    made["resource"]["instanceType"] = "Standard_NC24ads_A100_v4"
+    return config_map(
+        namespace, "size", **{"inference_config.yaml": f"vllm:\n  max-model-len: {length}\n"}
+    ), made
+
+
+def test_the_context_of_a_config_map_is_judged_and_counted_where_kaitoctls_controller_manages(
+    shell: Shell, namespace: str
+) -> None:
+    for length in ("abc", "999999999"):
+        file = write(shell, "sized.yaml", *of_size(namespace, length))
+        (refused,) = [one for one in plan(shell, "-f", file, code=2)["changes"] if one["kind"] == "Workspace"]
+        assert "max-model-len" in refused["problems"][0]
+        shell.kaitoctl("apply", "-f", file, "--yes", "--no-wait", code=2)
+    assert not shell.names("workspaces", "-n", namespace)
+    file = write(shell, "sized.yaml", *of_size(namespace, "8192"))
+    _, made = plan(shell, "-f", file, code=1)["changes"]
+    assert made["contextTokens"] == 8192
+    shell.kaitoctl("apply", "-f", file, "--yes", "--no-wait")
+
+    settings, other = of_size(namespace, "4096")
+    other["inference"]["preset"]["name"] = "phi-4"
+    file = write(shell, "other.yaml", settings, other)
+    _, anew = plan(shell, "-f", file, code=2)["changes"]
+    assert anew["fate"] == "recreated" and anew["contextTokens"] == 4096
+
+
+def test_todays_models_get_no_nodes_of_the_default_type_that_their_server_cannot_use(
+    shell: Shell, namespace: str
+) -> None:
+    create = ("create", "workspace", "w", "-n", namespace, "--yes", "--no-wait")
+    for preset in ("phi-4", "llama-3.3-70b-instruct", "phi-3.5-mini-instruct"):
+        for options in ((), ("--api-version", "v1alpha1"), ("--api-version", "v1beta1")):
+            refused = shell.kaitoctl(*create, "--preset", preset, *options, code=2).stderr
+            assert f"kaitoctl fit {preset}" in refused and "--node-provisioner byo" in refused
+            assert "nodes asked for" not in refused
+    made = workspace(namespace, "w", preset={"name": "phi-4"})
+    for version in ("v1alpha1", "v1beta1"):
+        file = write(shell, "v100.yaml", {**made, "apiVersion": f"kaito.sh/{version}"})
+        (refused,) = plan(shell, "-f", file, code=2)["changes"]
+        assert "compute capability 7.0" in refused["problems"][0]
+        shell.kaitoctl("apply", "-f", file, "--yes", "--no-wait", code=2)
+    assert not shell.names("workspaces", "-n", namespace) and not claims_of(shell, namespace)
+    byo = shell.kaitoctl(*create, "--preset", "phi-4", "--node-provisioner", "byo", "--dry-run", "server")
+    assert "created" in byo.stdout
+    guide = shell.kaitoctl(*create, "--preset", "falcon-7b", "--dry-run", "server")
+    assert "nodes asked for: 1 Standard_NC12s_v3 node" in guide.stderr
+
+
 def test_a_plan_that_was_kept_is_applied_or_refused_when_the_world_has_moved(
     shell: Shell, namespace: str
 ) -> None:

@@ -124,3 +124,61 @@ def test_validate_says_so_and_kaito_admits_it(
     found = [one for one in validation.judge(workspace, Setting(release)) if one.code == "KW133"]
     assert [one.severity for one in found] == (["error"] if words else [])
     assert all(words in one.message and one.kaito == "never-ready" for one in found)
+
+
+V100, OF_OWN = "Standard_NC12s_v3", "kaitoctl"
+
+
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+@pytest.mark.parametrize(
+    ("preset", "machine", "byo", "severities"),
+    [
+        ("phi-4", V100, False, ["error"]),
+        ("llama-3.3-70b-instruct", V100, False, ["error"]),
+        ("phi-3.5-mini-instruct", V100, False, ["error"]),  # a name that v0.4 has, too, and nothing pins it
+        ("phi-4", V100, None, ["warning"]),  # the controller's own refusals: who brings nodes is not said
+        ("phi-4", V100, True, []),  # they are chosen by label, whatever the type says
+        ("phi-4", "Standard_NC24ads_A100_v4", False, []),
+        ("phi-4", "Standard_NC64as_T4_v3", False, []),
+        ("falcon-7b", V100, False, []),  # the guide's: transformers of v0.4
+    ],
+)
+def test_kaitoctls_own_controller_buys_no_nodes_that_todays_server_cannot_use(
+    version: str, preset: str, machine: str, byo: bool | None, severities: list[str]
+) -> None:
+    workspace = {
+        "apiVersion": f"kaito.sh/{version}",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+        "resource": {"instanceType": machine, "labelSelector": {"matchLabels": {"a": "b"}}},
+        "inference": {"preset": {"name": preset}},
+    }
+    found = [one for one in validation.judge(workspace, Setting(OF_OWN, byo=byo)) if one.code == "KW133"]
+    assert [one.severity for one in found] == severities
+    assert all(f"kaitoctl fit {preset}" in one.line for one in found)
+
+
+@pytest.mark.parametrize(
+    ("preset", "byo", "generation", "found"),
+    [
+        ("phi-4", False, "", [("KW133", "error")]),
+        ("phi-4", True, "", [("KW138", "warning")]),
+        ("falcon-7b", False, "", [("KW138", "warning")]),
+        ("phi-3.5-mini-instruct", False, "", [("KW133", "error")]),
+        ("phi-3.5-mini-instruct", False, "v0.4", [("KW138", "warning")]),
+    ],
+)
+def test_the_default_type_of_v1alpha1_is_not_meant_for_todays_models(
+    preset: str, byo: bool, generation: str, found: list[tuple[str, str]]
+) -> None:
+    workspace = {
+        "apiVersion": "kaito.sh/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+        "resource": {"labelSelector": {"matchLabels": {"a": "b"}}},
+        "inference": {"preset": {"name": preset}},
+    }
+    setting = Setting(OF_OWN, byo=byo, image_generation=generation)
+    judged = validation.judge(workspace, setting)
+    assert [(one.code, one.severity) for one in judged if one.path == "resource.instanceType"] == found
+    assert all("no instance type, which means Standard_NC12s_v3" in one.message for one in judged)

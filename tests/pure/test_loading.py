@@ -31,6 +31,14 @@ def test_a_model_has_the_context_that_fit_says() -> None:
     assert f"context of at most {found.context:,} tokens on 3 {A100} nodes" in found.words
 
 
+@pytest.mark.parametrize(("asked", "has"), [(8192, 8192), (999_999_999, None), (0, None)])
+def test_a_config_map_can_only_ask_for_less(asked: int, has: int | None) -> None:
+    room = loading(asks("phi-4-mini-instruct", A100), Settings())
+    found = loading(asks("phi-4-mini-instruct", A100), Settings(context=asked))
+    assert room is not None and found is not None
+    assert found.context == (has or room.context)
+
+
 @pytest.mark.parametrize(
     ("workspace", "context"),
     [

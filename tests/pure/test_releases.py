@@ -98,6 +98,31 @@ def test_inference_parameters_are_flat_and_lengths_whole(text: str, expected: li
     assert [code for code, answer in found if answer == "refuses"] == kept
 
 
+@pytest.mark.parametrize("preset", ["phi-4", "phi-3.5-mini-instruct", "falcon-7b"])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("max-model-len: abc", "KW197"),
+        ("max-model-len: 4e3", "KW197"),
+        ("max-model-len: 999999999", "KW195"),
+        ("max-model-len: 4096", ""),
+        ("max-model-len: 8k", ""),  # vLLM takes it; KAITO's webhook alone does not
+        ("max-model-len: auto", ""),
+        ("max-num-seqs: 0", "KW202"),
+        ("gpu-memory-utilization: 95", "KW202"),
+        ("x: [a]", "KW196"),
+    ],
+)
+def test_what_the_model_server_refuses_holds_for_kaitoctls_own_controller(
+    preset: str, text: str, code: str
+) -> None:
+    obj = workspace(preset={"name": preset}, config="c")
+    obj["resource"]["instanceType"] = "Standard_NC24ads_A100_v4"
+    found = validation.judge(obj, Setting(validation.OWN, config_maps=config(f"vllm:\n  {text}\n")))
+    errors = [one.code for one in found if one.severity == "error"]
+    assert errors == ([code] if code and preset != "falcon-7b" else []), "falcon-7b: transformers of v0.4"
+
+
 @pytest.mark.parametrize(
     ("option", "refused", "taken"),
     [

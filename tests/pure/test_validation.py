@@ -337,7 +337,8 @@ def test_a_type_without_a_gpu_is_said_to_have_none(target: str) -> None:
 
 
 def test_a_preset_that_the_generation_lacks_is_an_error() -> None:
-    obj = workspace(inference__preset__name="phi-3.5-mini-instruct")
+    on_a100 = {"resource__instanceType": "Standard_NC24ads_A100_v4"}
+    obj = workspace(inference__preset__name="phi-3.5-mini-instruct", **on_a100)
     (problem,) = validation.problems(obj, Setting("v0.3"))
     assert (problem.code, problem.path) == ("KW142", "inference.preset.name")
     assert validation.problems(obj) == []

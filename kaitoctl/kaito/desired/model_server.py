@@ -144,9 +144,11 @@ def _pod(
 def layout_of(workspace: Object, known: Catalog, gpus: int, nodes: Shape | None = None) -> Layout:
     """How the model lies on the nodes of the Workspace, whose count is that which it takes."""
     shape, machine = shape_of(workspace, known, nodes), machine_of(workspace, known)
-    mode = dig(workspace, "resource", "partition", "mode")
-    if mode in ("mig", "accelerator") and shape is not None:
+    partition = dig(workspace, "resource", "partition") or {}
+    if partition.get("mode") in ("mig", "accelerator") and shape is not None:
         gpus = shape.gpus
+    elif partition.get("mode") == "accelerator":  # how many GPUs its nodes have does not change that
+        gpus = int(partition.get("count") or gpus)
     return Layout(
         replicas(workspace),
         gpus,

@@ -15,8 +15,8 @@ class Loading(Struct, frozen=True):
 
     Args:
         most_s: from its start to ready, by the catalog's budget.
-        context: the most tokens that there is room for on its GPUs; None where that is not known: a preset's
-            memory is a written figure.
+        context: the most tokens that there is room for on its GPUs, or fewer where its ConfigMap says so;
+            None where that is not known: a preset's memory is a written figure.
         nodes: how many nodes it is on.
         instance_type: of these; empty for nodes of one's own.
     """
@@ -43,7 +43,7 @@ def loading(workspace: Object, settings: Settings) -> Loading | None:
 
     Args:
         workspace: as it will be.
-        settings: as whose objects it is made.
+        settings: as whose objects it is made, with the context that its ConfigMap asks for.
     """
     if workspace.get("tuning"):
         return None
@@ -55,4 +55,6 @@ def loading(workspace: Object, settings: Settings) -> Loading | None:
     machine = settings.catalog.instance_type(node_check.instance_type_of(workspace))
     nodes = desired.target_nodes(workspace, settings)
     context = fit.attainable_context(model, machine, nodes) if model and machine else None
+    if context is not None and settings.context:
+        context = min(context, settings.context)
     return Loading(wanted.readiness_timeout_s, context, nodes, machine.name if machine else "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito.api import (
     ANNOTATION_BYPASS,
     ANNOTATION_RUNTIME,
@@ -26,13 +26,11 @@ from kaitoctl.kaito.validation import config_maps, ignored_fields
 from kaitoctl.kaito.validation.create_inference import inference_problems
 from kaitoctl.kaito.validation.grammar import (
     LONGEST_NAME,
-    MIG_PROFILES,
     is_dns_label,
     is_dns_name,
     is_label_key,
     is_label_value,
     is_service_name,
-    mig_memory_gb,
 )
 from kaitoctl.kaito.validation.problem import (
     OWN,
@@ -54,7 +52,6 @@ _HEADLESS = "-headless"
 _ENDS_VLLM = "vllm"  # its `envs.py` reads VLLM_PORT, and refuses a URI: vllm-project/vllm#34199
 _TYPE, _COUNT, _SELECTOR = "resource.instanceType", "resource.count", "resource.labelSelector"
 _MOST_NODES = 2**31 - 1
-_GATES = {"mig": "enableMIG", "accelerator": "enableAccelerator"}
 _RUNTIME = f"metadata.annotations[{ANNOTATION_RUNTIME}]"
 
 
@@ -67,7 +64,10 @@ def create_problems(subject: Subject) -> Iterator[Problem]:
     yield from _selection(subject)
     yield from _nodes(subject)
     yield from _instance_type(subject)
-    yield from _partition(subject)
+    if subject.is_partitioned:
+        from kaitoctl.kaito.validation import partitions  # most pods get whole nodes
+
+        yield from partitions.problems(subject)
     yield from _own_nodes(subject)
     yield from _model_fits(subject)
     yield from _estimate(subject)
@@ -237,16 +237,9 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
             yield error(_TYPE, "KW139", f"{name[:80]} is given, but the nodes are your own", "leave it out")
         return
     if name is None or name == "":
-        meant = subject.default_instance_type
-        if not meant:
-            hint = "name one; for nodes of your own say --node-provisioner byo"
-            if subject.setting.byo is False:
-                yield error(_TYPE, "KW138", "no instance type for the nodes that are to be made", hint)
-            elif subject.setting.byo is None:
-                yield warning(_TYPE, "KW138", "no instance type: only nodes of your own can be used")
-            return
-        name = meant if name is None else name
-        yield warning(_TYPE, "KW138", f"no instance type, which means {meant}", "name the type of your nodes")
+        yield from _no_type(subject)
+        if name is None:
+            name = subject.default_instance_type
     if not isinstance(name, str) or not name:
         return
     known = subject.machine
@@ -259,10 +252,46 @@ def _instance_type(subject: Subject) -> Iterator[Problem]:
     elif known.arch != "amd64":
         yield error(_TYPE, "KW133", f"{known.name} is {known.arch}; {known.note}")
     else:
-        if why := subject.too_old(known):
-            yield error(_TYPE, "KW133", f"{known.name} has {known.gpu_model}: {why}")
+        if why := _too_old(subject, known):
+            yield from _old_gpus(subject, known, why)
         if subject.preset is not None:
             yield from _preset_fits(subject, subject.preset, known)
+
+
+def _no_type(subject: Subject) -> Iterator[Problem]:
+    if meant := subject.default_instance_type:
+        if subject.machine is None or not _too_old(subject, subject.machine):
+            hint = "name the type of your nodes"
+            yield warning(_TYPE, "KW138", f"no instance type, which means {meant}", hint)
+    elif subject.setting.byo is False:
+        message = "no instance type for the nodes that are to be made"
+        yield error(_TYPE, "KW138", message, "name one" + _ways(subject))
+    elif subject.setting.byo is None:
+        yield warning(_TYPE, "KW138", "no instance type: only nodes of your own can be used")
+
+
+def _ways(subject: Subject) -> Advice:
+    """How to find a type that serves the model, and how to do without one."""
+    own = "; for nodes of your own say --node-provisioner byo"
+    if subject.model is None:
+        return own
+    return ": " + Command("kaitoctl fit", subject.model.name) + f" lists those that serve the model{own}"
+
+
+def _too_old(subject: Subject, known: InstanceType) -> str:
+    """Why the type's GPUs are too old; kaitoctl's own controller takes nodes of one's own of any type."""
+    return "" if subject.target == OWN and subject.setting.byo else subject.too_old(known)
+
+
+def _old_gpus(subject: Subject, known: InstanceType, why: str) -> Iterator[Problem]:
+    is_own = subject.target == OWN
+    said = f"{known.name} has"
+    if not subject.resource.get("instanceType"):
+        said = f"no instance type, which means {known.name}; it has"
+    # Who brings the nodes is not known to the controller's own refusals, which stop what was let in before.
+    found = warning if is_own and subject.setting.byo is None else error
+    hint = "name another" + _ways(subject) if is_own else ""
+    yield found(_TYPE, "KW133", f"{said} {known.gpu_model}: {why}", hint)
 
 
 def _unknown_type(subject: Subject, name: str, known: InstanceType | None) -> Iterator[Problem]:
@@ -399,48 +428,3 @@ def fits(preset: Preset, machine: InstanceType, count: int = 1) -> bool:
         and machine.gpu_memory_per_gpu_gib >= preset.per_gpu_memory_gib
         and nodes * machine.gpu_memory_gib >= preset.total_gpu_memory_gib
     )
-
-
-def _partition(subject: Subject) -> Iterator[Problem]:
-    partition, where = subject.resource.get("partition"), "resource.partition"
-    if not isinstance(partition, dict) or not subject.is_v1beta1 or subject.target == OWN:
-        return  # kaitoctl's own controller has none, and says so in FieldsIgnored
-    if subject.setting.byo is False or subject.resource.get("instanceType"):
-        hint = "leave out instanceType, and say --node-provisioner byo"
-        yield error(where, "KW129", "GPUs of nodes that KAITO makes cannot be divided", hint)
-    if subject.tuning:
-        yield error(where, "KW129", "tuning does not run on parts of GPUs")
-    mode, profile, count = (partition.get(key) for key in ("mode", "profile", "count"))
-    gate = _GATES.get(as_text(mode))
-    gates = subject.setting.gates
-    if gate and (gates is None or gate not in gates):
-        finding = warning if gates is None else error
-        yield finding(f"{where}.mode", "KW129", f"mode {mode} works only while KAITO's gate {gate} is on")
-    if mode == "mig":
-        if count is not None:
-            yield error(f"{where}.count", "KW129", "count belongs to mode accelerator", "leave it out")
-        yield from _mig_profile(subject, f"{where}.profile", as_text(profile))
-    elif mode == "accelerator":
-        if profile:
-            yield error(f"{where}.profile", "KW129", "profile belongs to mode mig", "leave it out")
-        if count is None:
-            yield error(f"{where}.count", "KW129", "mode accelerator requires a count")
-
-
-def _mig_profile(subject: Subject, where: str, profile: str) -> Iterator[Problem]:
-    if not profile:
-        yield error(where, "KW129", "mode mig requires a profile", "for example 1g.10gb")
-        return
-    memory_gb = mig_memory_gb(profile)
-    if memory_gb is None:
-        yield error(where, "KW129", f"{profile[:80]!r} is not a MIG profile", "for example 1g.10gb")
-    elif profile not in MIG_PROFILES:
-        hint = did_you_mean(profile, MIG_PROFILES) or f"known are {', '.join(MIG_PROFILES)}"
-        yield error(where, "KW129", f"KAITO does not know the MIG profile {profile[:80]}", hint)
-    elif (
-        (model := subject.model)
-        and memory_gb < model.weights_gib
-        and ANNOTATION_BYPASS not in subject.annotations
-    ):
-        message = f"{profile} has {memory_gb} GiB of GPU memory, {model.id} needs {model.weights_gib:.0f}"
-        yield error(where, "KW136", message)

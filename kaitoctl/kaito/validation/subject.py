@@ -10,7 +10,8 @@ from kaitoctl.kaito.catalog import InstanceType, Model, Preset
 from kaitoctl.kaito.image_generations import ImageGeneration
 from kaitoctl.kaito.own_nodes import Flaw, Hardware
 from kaitoctl.kaito.validation import releases
-from kaitoctl.kaito.validation.problem import OWN, Setting, as_map, as_text, as_whole
+from kaitoctl.kaito.validation.problem import OWN, Setting, as_list, as_map, as_text, as_whole
+from kaitoctl.kaito.validation.releases import Release
 from kaitoctl.kube.objects import Object, ObjectKey, dig
 
 
@@ -146,7 +147,12 @@ class Subject:
         name = as_text(as_map((self.tuning or self.inference).get("preset")).get("name"))
         if not name or len(name) > 253:
             return None
-        asked = {use: {"preset": {"name": name}}}
+        asked: Object = {use: {"preset": {"name": name}}}
+        if use == "inference":  # what an older generation does, and today's does not
+            asked[use]["preset"]["accessMode"] = as_text(dig(self.inference, "preset", "accessMode"))
+            adapters = as_list(self.inference.get("adapters"))
+            asked[use]["adapters"] = [one for one in adapters if isinstance(one, dict)]
+            asked["metadata"] = {"annotations": {ANNOTATION_RUNTIME: self.asked_runtime}}
         found = image_generations.image_generation_of(
             asked, self.setting.catalog, pinned=self.setting.image_generation
         )
@@ -154,6 +160,13 @@ class Subject:
         if found is None and newest and self.setting.image_generation in ("", newest):
             return image_generations.IMAGE_GENERATIONS[newest]
         return found
+
+    @property
+    def server_release(self) -> Release | None:
+        """The release whose model server its pods run, whoever's controller makes them."""
+        if self.release is not None or self.own_image_generation is None:
+            return self.release
+        return releases.nearest(self.own_image_generation.name)
 
     @cached_property
     def is_made_as_model(self) -> bool:
@@ -181,15 +194,18 @@ class Subject:
 
     def too_old(self, machine: InstanceType) -> str:
         """Why the server that would run has no programs for a type's GPUs; empty where it has or may have."""
+        release = self.server_release
         # Texts tell most that are young enough, at no cost to a controller; no preset takes more than 7.0.
-        if self.release is None or not "" < machine.cuda_capability < ("7.0" if self.preset else "7.5"):
+        if release is None or not "" < machine.cuda_capability < ("7.0" if self.preset else "7.5"):
+            return ""
+        if self.release is None and not self.is_made_as_model:
             return ""  # of kaitoctl's own controller presets run with transformers, and mostly in a sandbox
         from kaitoctl.kaito import gpu_age  # most GPUs are younger
 
         wanted, has = self.preset or self.model, gpu_age.capability(machine.cuda_capability)
         if wanted is None or has is None:
             return ""
-        asked = gpu_age.demands(wanted, self.kaito, runtime=self.runtime)
+        asked = gpu_age.demands(wanted, release.read or release.name, runtime=self.runtime)
         # What a ConfigMap can mend is no error of the instance type.
         demand = gpu_age.too_old(tuple(one for one in asked if one.code == gpu_age.UNSUPPORTED), has)
         return "" if demand is None else demand.words(has)
