@@ -123,6 +123,12 @@ def test_launched_unknown_with_a_reason_is_a_failed_launch(reason: str, message:
     assert any(message in words for _, words in found.evidence)
 
 
+def test_a_type_that_the_subscription_does_not_get_is_not_waited_for() -> None:
+    words = "VM size Standard_NC24ads_A100_v4 is not supported for this subscription in this location"
+    assert "waiting does not help" in str(cause(launch_unknown("SKUNotAvailable", words)).hint)
+    assert "wait, or take" in str(cause(launch_unknown("SKUNotAvailable", "unavailable")).hint)
+
+
 def test_a_reason_that_is_not_known_is_shown_with_its_message() -> None:
     found = cause(launch_unknown("SomethingNew", "the moon is in the way"))
     assert found.message == "the machine for ws0123abc could not be launched: the moon is in the way"

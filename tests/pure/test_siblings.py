@@ -132,6 +132,12 @@ def test_the_claim_is_not_blamed_for_another_volume(volume: dict[str, Any]) -> N
         ),
         ("open /run/systemd/resolve/resolv.conf: no such file or directory", "resolvConf"),
         ("dial unix /run/multus/multus.sock: connect: no such file or directory", "network plugin"),
+        (
+            "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: resource "
+            "temporarily unavailable",
+            "no processes or threads left",
+        ),
+        ("runc create failed: unable to start init: pids limit exceeded", "no processes or threads left"),
     ],
 )
 def test_what_a_sandbox_lacks(words: str, hint: str) -> None:
@@ -171,6 +177,19 @@ def test_what_a_sandbox_lacks(words: str, hint: str) -> None:
         ),
         ("RunContainerError", 'runc create failed: exec: "/bin/sh": permission denied: unknown', "its mode"),
         ("RunContainerError", "nvidia-container-cli: unsatisfied condition: cuda>=12.8", "too old"),
+        (
+            "RunContainerError",
+            "nvidia-container-cli: mount error: failed to add device rules: unable to find any existing "
+            "device filters attached to the cgroup: bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not "
+            "permitted",
+            "device rules",
+        ),
+        (
+            "RunContainerError",
+            "nvidia-container-cli: container error: cgroup subsystem devices not found",
+            "device rules",
+        ),
+        ("CreateContainerError", "fork/exec /usr/bin/runc: resource temporarily unavailable", "threads left"),
         ("CreateContainerConfigError", "services have not yet been read at least once", "tries again"),
         ("ErrImagePull", "unsupported media type application/vnd.oci.empty", "not an image that a node"),
         ("ErrImagePull", "x509: certificate has expired or is not yet valid: current time is after", "renew"),

@@ -624,6 +624,13 @@ def test_a_pod_on_a_lost_node_is_found_while_its_successor_waits() -> None:
             "volume-unavailable",
             "one node at a time",
         ),
+        (
+            "FailedAttachVolume",
+            'AttachVolume.Attach failed for volume "pvc-1" : timed out waiting for external-attacher of '
+            "disk.csi.azure.com CSI driver to attach volume 1",
+            "volume-unavailable",
+            "attaches disks",
+        ),
         ("FailedMapVolume", "MapVolume.SetUpDevice failed", "volume-unavailable", "check the message"),
         ("VolumeResizeFailed", "resize failed", "volume-unavailable", "grow"),
         (

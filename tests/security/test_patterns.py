@@ -96,7 +96,9 @@ def kept() -> Iterator[Use]:
                 # Compiled under another name, by whose uses it is judged.
                 if not re.search(rf"^\w+ = re\.compile\({name}\)$", source, re.MULTILINE):
                     yield re.compile(value), anywhere
-            elif isinstance(value, tuple) and re.search(rf"for pattern, [\w, ]+ in {name}\b", source):
+            elif isinstance(value, tuple) and re.search(
+                rf"for pattern, [\w, ]+ in {name}\b|\b_hint\([^)]*\b{name}\b", source
+            ):
                 yield from ((re.compile(row[0]), True) for row in value)
             elif isinstance(value, tuple | Mapping):
                 rows = value.values() if isinstance(value, Mapping) else value

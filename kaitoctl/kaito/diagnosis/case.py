@@ -249,6 +249,12 @@ def is_around(case: Case, event: Object, moment: object, *, between: bool = True
 
 
 _AROUND_S = 300.0
+NO_PROCESS_LEFT = (
+    r"(?i)resource temporarily unavailable|cannot fork|fork failed|pthread_create failed|"
+    r"pids? (?:cgroup )?limit|newosproc",
+    "the node has no processes or threads left: look for a pod that makes too many, and at the node's limits "
+    "(pidsLimit, TasksMax)",
+)
 FILES_LOST = (
     "else the files on it are lost: ask whose they are before you delete the claim, create it again, and "
     "fill it"

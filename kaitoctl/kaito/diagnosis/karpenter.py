@@ -192,7 +192,7 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
     ),
     (
         r"(?i)not allowed in your subscription|NotAvailableForSubscription|VMSizeNotSupported|InvalidVMSize|"
-        r"not supported for subscription|VMSizeIsNotPermitted",
+        r"not supported for (?:this )?subscription|VMSizeIsNotPermitted",
         _NOT_OFFERED,
     ),
     (r"(?i)ServiceLinkedRoleCreationNotPermitted|service-linked role", _SPOT_ROLE),
@@ -280,6 +280,14 @@ def by_words(words: str) -> Reason:
     """What a message means whose reason is one for everything."""
     words = _ADDRESS.sub("", words)
     return next((reason for pattern, reason in _WORDS if re.search(pattern, words)), _FAILED)
+
+
+def of_launch(reason: str, words: str) -> Reason:
+    """What a launch failed on: by its reason, and by the message where that says more of the same kind."""
+    known, told = LAUNCH.get(reason), by_words(words)
+    if known is None or (told.code == known.code and told.hint and not known.hint):
+        return told
+    return known
 
 
 def tells(words: str) -> bool:

@@ -132,7 +132,7 @@ def _launch_cause(
     weight: Weight = "fault",
 ) -> Cause:
     """The cause by a reason of Karpenter's; by the message where the reason is one for everything."""
-    known = karpenter.LAUNCH.get(reason) or karpenter.by_words(words)
+    known = karpenter.of_launch(reason, words)
     from kaitoctl.kaito.diagnosis import cloud_errors  # most machines are launched
 
     why = cloud_errors.plain(why)

@@ -9,6 +9,7 @@ from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
+    NO_PROCESS_LEFT,
     Case,
     adapter_of,
     blame,
@@ -60,6 +61,7 @@ def containers(case: Case) -> Iterator[Cause]:
 # What to do about the words of a container runtime. Source: Kubernetes v1.37.2, pkg/kubelet/kuberuntime/
 # security_context.go, kuberuntime_container.go; runc; NVIDIA's libnvidia-container.
 _START_HINTS = (
+    NO_PROCESS_LEFT,
     (
         r"(?i)no space left on device|disk quota exceeded",
         "the disk of the node is full: take nodes with more",
@@ -77,6 +79,12 @@ _START_HINTS = (
     (
         r"unsatisfied condition: \S+ ?>= ?\S+",
         "the NVIDIA driver of the node is too old for the image: update it, or use an image of an older CUDA",
+    ),
+    (
+        r"bpf_prog_(?:query|attach|load)|device filters attached|failed to add device rules|"
+        r"cgroup subsystem devices not found|failed to get device cgroup",
+        "the NVIDIA container toolkit may not set device rules in the node's cgroups: update it, or have "
+        "devices given by CDI (no-cgroups = true in its config.toml)",
     ),
     (
         r"(?i)gathering device information|/dev/(?:nvidia|kfd|dri)|driver/library version mismatch|nvml|"

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Command
 from kaitoctl.kaito import kubectl_hints
-from kaitoctl.kaito.diagnosis.case import FILES_LOST, Case, blame, event_words, is_creating, title_of
+from kaitoctl.kaito.diagnosis.case import (
+    FILES_LOST,
+    NO_PROCESS_LEFT,
+    Case,
+    blame,
+    event_words,
+    is_creating,
+    title_of,
+)
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_configuration import is_reference_missing
 from kaitoctl.kaito.diagnosis.reasons import code_of
@@ -116,6 +124,11 @@ _VOLUME_HINTS = (
         "the volume is in another zone than this node: take a node there, or copy what is on it",
     ),
     (
+        r"external[- ]attacher",
+        "the part of the CSI driver that attaches disks, a Deployment or the cloud's own, has not done so: "
+        "check its log, and the VolumeAttachment",
+    ),
+    (
         r"(?i)driver name \S+ not found|no such driver|not registered|csinode|CSI driver",
         "the CSI driver does not run on this node: check its DaemonSet",
     ),
@@ -156,6 +169,7 @@ _VOLUME_HINTS = (
     (r"(?i)resize", "the volume cannot grow: check its claim and storage class"),
 )
 _SANDBOX_HINTS = (
+    NO_PROCESS_LEFT,
     (
         r"(?i)no runtime for|containerd-shim-\S+?\"?:|RuntimeHandler|runtime handler|unknown runtime",
         "the container runtime of the node does not have this runtime class: check the GPU operator's "
