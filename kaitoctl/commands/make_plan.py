@@ -149,6 +149,10 @@ class _Judge:
     ) -> None:
         self._client, self._world, self._asked = client, world, asked
         self._config_maps, self._planned = config_maps, planned
+        self._users: dict[ObjectKey, list[Object]] = {}
+        for user in world.stores.workspaces.values() if config_maps else ():
+            for key in config_maps_named(user):
+                self._users.setdefault(key, []).append(user)
         self._named: dict[tuple[Kind, ObjectKey], asyncio.Future[tuple[Object | None, bool]]] = {}
 
     async def judged(self, one: Written) -> Trial | Change:
@@ -254,20 +258,22 @@ class _Judge:
         """What a changed ConfigMap would break of the Workspaces that name it, and who reads it later."""
         problems: list[str] = []
         warnings: list[str] = []
-        if before is None or before.get("data") == after.get("data"):
+        if before is not None and before.get("data") == after.get("data"):
             return problems, warnings
-        for user in self._world.stores.workspaces.values():
-            if key not in config_maps_named(user) or key_of(user) in self._planned:
-                continue
+        for user in self._users.get(key, ()):
+            whose = f"Workspace {key_of(user)}"
+            if before is not None:
+                warnings.append(f"the pods of {whose} keep the values from before until they restart")
+            if key_of(user) in self._planned:
+                continue  # judged by itself, with the ConfigMap
             look_up = partial(self._look_up, CONFIG_MAP)
-            said = []
+            said: list[Sequence[str]] = []
             for beside in (before, after):
-                maps = {**self._config_maps, key: beside}
+                maps = {name: one for name, one in self._config_maps.items() if name != key}
+                maps |= {key: beside} if beside is not None else {}
                 setting = await with_config_maps(self._world.setting, user, look_up, maps)
                 said.append(planning.problems(user, setting, None)[0])
-            name = f"Workspace {key_of(user)}"
-            problems += [f"{name} names it: {words}" for words in said[1] if words not in said[0]]
-            warnings.append(f"the pods of {name} keep the values from before until they restart")
+            problems += [f"{whose} names it: {words}" for words in said[1] if words not in said[0]]
         return problems, warnings
 
     async def _references(self, body: Object, before: Object | None) -> tuple[list[str], list[str]]:

@@ -12,6 +12,8 @@ from msgspec import Struct
 from kaitoctl.kube.conditions import is_true, parse_timestamp
 from kaitoctl.kube.objects import (
     Object,
+    as_map,
+    as_maps,
     by_name,
     dig,
     is_being_deleted,
@@ -242,28 +244,36 @@ _BEGINS_WITHIN_S = 60.0
 
 
 def references(pod: Object) -> list[Reference]:
-    """The Secrets, ConfigMaps and claims of volumes that the Pod cannot do without, in order of use."""
-    spec = pod.get("spec") or {}
-    found = [Reference("Secret", item["name"], "pull") for item in spec.get("imagePullSecrets") or () if item]
-    for volume in spec.get("volumes") or ():
+    """The Secrets, ConfigMaps and claims of volumes that the Pod cannot do without, in order of use.
+
+    Guarantee: never raises, whatever the Pod looks like; what has another shape names nothing.
+    """
+    spec = as_map(pod.get("spec"))
+    found: list[Reference] = []
+
+    def note(kind: str, name: Any, use: Literal["pull", "env", "volume"], by: str = "") -> None:
+        if isinstance(name, str) and name:
+            found.append(Reference(kind, name, use, by))
+
+    for item in as_maps(spec.get("imagePullSecrets")):
+        note("Secret", item.get("name"), "pull")
+    for volume in as_maps(spec.get("volumes")):
         name = str(volume.get("name"))
-        if claim := dig(volume, "persistentVolumeClaim", "claimName"):
-            found.append(Reference("PersistentVolumeClaim", claim, "volume", name))
-        for source in (volume, *(dig(volume, "projected", "sources") or ())):
+        note("PersistentVolumeClaim", dig(volume, "persistentVolumeClaim", "claimName"), "volume", name)
+        for source in (volume, *as_maps(dig(volume, "projected", "sources"))):
             for kind, part, key in (("Secret", "secret", "secretName"), ("ConfigMap", "configMap", "name")):
-                given = source.get(part) or {}
-                named = given.get(key) or given.get("name")  # a projected secret says `name`
-                if named and not given.get("optional"):
-                    found.append(Reference(kind, named, "volume", name))
-    for container in container_specs(pod):
+                given = as_map(source.get(part))
+                if not given.get("optional"):  # a projected secret says `name`
+                    note(kind, given.get(key) or given.get("name"), "volume", name)
+    for container in (*as_maps(spec.get("initContainers")), *as_maps(spec.get("containers"))):
         by = str(container.get("name"))
-        given_env = [item.get("valueFrom") or {} for item in container.get("env") or ()]
-        for source, prefix in ((given_env, "KeyRef"), (container.get("envFrom") or (), "Ref")):
-            for item in source:
+        given_env = [as_map(item.get("valueFrom")) for item in as_maps(container.get("env"))]
+        for sources, prefix in ((given_env, "KeyRef"), (as_maps(container.get("envFrom")), "Ref")):
+            for source in sources:
                 for kind, part in (("Secret", "secret"), ("ConfigMap", "configMap")):
-                    named = item.get(part + prefix) or {}
-                    if named.get("name") and not named.get("optional"):
-                        found.append(Reference(kind, named["name"], "env", by))
+                    named = as_map(source.get(part + prefix))
+                    if not named.get("optional"):
+                        note(kind, named.get("name"), "env", by)
     return found
 
 

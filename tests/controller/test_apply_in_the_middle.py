@@ -282,6 +282,13 @@ def test_a_config_map_alone_is_judged_with_the_workspaces_that_name_it() -> None
     )
     (same,) = planned_by(Direct(world), named("2048"), managed=kaito_manages).changes
     assert same.warnings == ()
+    beside, _ = planned_by(Direct(world), named("1024"), user, managed=kaito_manages).changes
+    assert beside.warnings == changed.warnings
+    world.do(request.delete(CONFIG_MAP, "default", "mine"))
+    (made,) = planned_by(Direct(world), named("many"), managed=kaito_manages).changes
+    assert made.problems == broken.problems
+    (made,) = planned_by(Direct(world), named("1024"), managed=kaito_manages).changes
+    assert (made.fate, made.warnings) == ("created", ())
 
 
 # --- rights ------------------------------------------------------------------------------------------------

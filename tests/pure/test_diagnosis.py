@@ -492,6 +492,24 @@ def test_references_of_a_workspace() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        5,
+        {
+            "imagePullSecrets": ["abc", {"name": 1}],
+            "volumes": [5, {"secret": "abc"}, {"projected": {"sources": 1}}],
+        },
+        {"containers": [{"env": [{"valueFrom": "abc"}, 1], "envFrom": [{"secretRef": "abc"}]}, "c"]},
+        {"containers": 1, "initContainers": [{"env": 1, "envFrom": {"secretRef": {"name": "s"}}}]},
+    ],
+)
+def test_references_of_another_shape_are_none(spec: Any) -> None:
+    asked = ws(inference={"template": {"spec": spec}})
+    assert diagnosis.references(asked) == []
+    assert diagnosis.references(ws(inference={"template": spec})) == []
+
+
 def test_references_of_its_volumes_and_of_its_own_template() -> None:
     volume = {"persistentVolumeClaim": {"claimName": "weights"}}
     data = {"secret": {"secretName": "data"}}

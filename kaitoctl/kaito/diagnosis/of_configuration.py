@@ -12,7 +12,7 @@ from kaitoctl.kaito.diagnosis.case import Case, blame, controller_words, event_w
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.snapshot import Named
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, as_map, dig
 
 NOT_FOUND = r"(?i)(configmap|secret|persistentvolumeclaim)s? \"([^\"]+)\" not found"
 _NO_KEY = r"(?i)couldn't find key|non-existent config key|references non-existent"
@@ -152,6 +152,6 @@ def references(workspace: Object) -> list[tuple[str, Named]]:
         volumes = [volume] if (volume := dig(source, "volumeSource")) else []
         for ref in pod_state.references({"spec": {"volumes": volumes}}):
             note(f"{path}.volumeSource", ref.kind, ref.name)
-    for ref in pod_state.references(dig(workspace, "inference", "template") or {}):
+    for ref in pod_state.references(as_map(dig(workspace, "inference", "template"))):
         note("pull" if ref.use == "pull" else "inference.template", ref.kind, ref.name)
     return found
