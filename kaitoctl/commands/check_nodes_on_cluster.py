@@ -16,20 +16,20 @@ from kaitoctl.commands.node_check_options import NodeCheck
 from kaitoctl.commands.option_values import ManagedBy, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.wait_for_nodes import enough_nodes, verdict_now
-from kaitoctl.errors import InputError
+from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import api
 from kaitoctl.kaito.fleet.node_demand import replica_demand
-from kaitoctl.kaito.node_check import plural
+from kaitoctl.kaito.node_check import nobody_creates, plural
 from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import NODE, ObjectKey, dig
+from kaitoctl.kube.objects import NODE, NODE_CLAIM, ObjectKey, dig
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kaitoctl.kaito.catalog import Catalog
-    from kaitoctl.kaito.node_check import Verdict
+    from kaitoctl.kaito.node_check import Rules, Verdict
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
 
@@ -68,6 +68,9 @@ async def verdict_on_cluster(
             context = await context_on_cluster(client, workspace, config_maps, rules)
             rules = replace(rules, context=context)
         verdict = await verdict_now(client, workspace, rules)
+        if verdict.would_create:
+            rules = await _as_served(client, rules)
+            verdict = replace(verdict, rules=rules)
         if check.fix and await _fix(client, verdict, check):
             verdict = await verdict_now(client, workspace, rules)
         judged = verdict
@@ -79,6 +82,22 @@ async def verdict_on_cluster(
         if wait_s and not is_hopeless and not verdict.suffices(strict=check.strict):
             judged = await enough_nodes(client, workspace, rules, verdict, wait_s, strict=check.strict)
         return workspace, judged
+
+
+async def _as_served(client: Client, rules: Rules) -> Rules:
+    """The rules, and that nobody creates nodes where the cluster has no API to ask for them."""
+    if not (rules.is_modern or rules.target == "kaitoctl"):
+        return rules  # KAITO up to v0.4.1 asked for Machines
+    kind = api.NODE_POOL if rules.provisioner == "karpenter" else NODE_CLAIM
+    try:
+        served = dig(await client.send(request.Request("GET", f"/apis/{kind.api_version}")), "resources")
+    except ApiError as error:
+        if error.status != 404:
+            return rules
+        served = []
+    if any(one.get("name") == kind.plural for one in served or ()):
+        return rules
+    return replace(rules, nobody=nobody_creates(rules.provisioner))
 
 
 def _warn_of_labels_that_stay(verdict: Verdict) -> None:

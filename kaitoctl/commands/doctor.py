@@ -29,7 +29,8 @@ from kaitoctl.commands.doctor_check import (
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, ExitCode, Unreachable
-from kaitoctl.kaito import api, installation, kaito_at_work
+from kaitoctl.kaito import api, installation
+from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kube.objects import LEASE, NODE_CLAIM, key_of
 from kaitoctl.kube.request import Request
 from kaitoctl.screens import output
@@ -295,6 +296,6 @@ async def _ours_elsewhere(client: Client, found: Sequence[Installed]) -> list[st
         if error.status not in NOT_SHOWN:
             raise
         return None if error.status == 403 else []
-    ours = [item for item in leases if key_of(item).name.startswith("kaitoctl-controller")]
-    held = [item for item in ours if kaito_at_work.is_held(item, datetime.now(UTC))]
+    ours = [item for item in leases if key_of(item).name.startswith(release_detection.OWN_LEASE)]
+    held = [item for item in ours if release_detection.is_held(item, datetime.now(UTC))]
     return [f"kaitoctl ({item['spec']['holderIdentity']}, lease {key_of(item)})" for item in held[:1]]

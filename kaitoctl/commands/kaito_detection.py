@@ -1,11 +1,12 @@
 """Which KAITO a cluster runs, asked once for every command, and said on stderr: all judge by the same answer.
 
-The controller's image and flags come first, the content of the CRD next; the versions of Workspaces that are
-served tell no release. What cannot be found out is said, too.
+The controller's image and flags come first, then the Lease of kaitoctl's own controller, then the content of
+the CRD; the versions of Workspaces that are served tell no release. What cannot be found out is said, too.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -19,18 +20,18 @@ from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.validation import OWN, Setting, release_detection, releases
 from kaitoctl.kube.client import Client
-from kaitoctl.kube.objects import CRD, DEPLOYMENT, Object
+from kaitoctl.kube.objects import CRD, DEPLOYMENT, LEASE, Object
 from kaitoctl.kube.request import get
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.settings import Rights
 
-# Where KAITO's chart and the add-on of AKS put its controller.
-_NAMESPACES = ("kaito-workspace", "kube-system")
+# Where KAITO's chart puts its controller, and where the add-on of AKS does, for who may not look everywhere.
+_NAMESPACES = ("kaito-workspace", "", "kube-system")
 
 # What a connection has found out, and said: a command that writes and then follows asks twice.
-_known: WeakKeyDictionary[Client, dict[bool, KaitoHere]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Client, dict[bool | str, KaitoHere]] = WeakKeyDictionary()
 
 
 class KaitoHere(Struct):
@@ -130,7 +131,9 @@ async def as_said(
     """
     target = said.target_version or (OWN if is_sandbox else None)
     if target == OWN:
-        found = KaitoHere(target)
+        found = _known.setdefault(client, {}).get(OWN) or _run_as(await own_controller(client))
+        _known[client][OWN] = found
+        found = replace(found, target=OWN)
     else:
         found = await kaito_here(client, served, is_version_wanted=target is None)
         found.target = target or found.target
@@ -150,15 +153,10 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     Raises:
         ApiError: the cluster answered with an error other than that something is missing or forbidden.
     """
-    found = KaitoHere()
     if not served:
-        return found
+        return KaitoHere()
     controller, is_told = await _controller(client)
-    if controller is not None:
-        found.byo, found.gates_off = controller.byo, controller.gates_off
-        found.gates = None if controller.target == OWN else controller.gates
-        found.made_as, found.rights = controller.made_as, controller.rights
-        found.provisioner, found.cloud = controller.provisioner or None, controller.cloud or None
+    found = _run_as(controller)
     if not is_version_wanted:
         return found
     hidden = "" if is_told else "; Deployments cannot be listed in all namespaces"
@@ -167,6 +165,11 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
         output.step(
             f"judged for {release_detection.target_words(found.target)}: its controller's image says so"
         )
+        return found
+    if (own := await own_controller(client)) is not None:
+        output.step(f"judged for {release_detection.target_words(OWN)}: the lease that it holds says so")
+        found = _run_as(own)
+        found.target = OWN
         return found
     crd = await _crd(client)
     found.target = release_detection.target_of_crd(crd) if crd is not None else None
@@ -180,6 +183,33 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
             f"; judged by apiVersion (it serves {versions})"
         )
     return found
+
+
+def _run_as(controller: release_detection.Controller | None) -> KaitoHere:
+    """How a controller runs, its release aside."""
+    if controller is None:
+        return KaitoHere()
+    is_own = controller.target == OWN
+    return KaitoHere(
+        byo=controller.byo,
+        provisioner=controller.provisioner or None,
+        gates=None if is_own else controller.gates,
+        gates_off=controller.gates_off,
+        cloud=controller.cloud or None,
+        made_as=controller.made_as,
+        rights=controller.rights,
+    )
+
+
+async def own_controller(client: Client) -> release_detection.Controller | None:
+    """Kaitoctl's controller at work, by the Lease that it holds; None where there is none to be seen."""
+    try:
+        leases = (await client.list(LEASE, label_selector="=".join(release_detection.OWN_LABEL))).items
+    except ApiError as error:
+        if error.status == 401:
+            raise
+        return None
+    return release_detection.own_controller(leases, client.namespace, datetime.now(UTC))
 
 
 async def served_or_warn(client: Client) -> list[str]:
@@ -199,7 +229,7 @@ async def served_or_warn(client: Client) -> list[str]:
 async def _controller(client: Client) -> tuple[release_detection.Controller | None, bool]:
     """The controller of Workspaces, and whether all places could be read; its usual places come first."""
     is_told = True
-    for namespace in (*_NAMESPACES, ""):
+    for namespace in _NAMESPACES:
         try:
             deployments = (await client.list(DEPLOYMENT, namespace)).items
         except ApiError as error:
@@ -209,6 +239,8 @@ async def _controller(client: Client) -> tuple[release_detection.Controller | No
             continue
         if found := release_detection.controller(deployments):
             return found, True
+        if not namespace:
+            return None, True
     return None, is_told
 
 

@@ -223,7 +223,8 @@ def _of_unknown_size(
 
 def _share(world: World) -> planning.Share:
     pods = world.stores.gpu_pods.values() if world.sees_pods else None
-    return planning.Share(world.stores.nodes.values(), pods, world.setting)
+    nodes, can_claim = world.stores.nodes.values(), world.stores.can_claim()
+    return planning.Share(nodes, pods, world.setting, can_claim=can_claim)
 
 
 def _entry(

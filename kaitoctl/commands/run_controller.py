@@ -22,7 +22,7 @@ from kaitoctl.commands.controller_settings import settings_of
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.webhook_options import WebhookOptions
 from kaitoctl.errors import ApiError, InputError, KaitoctlError, NegativeAnswer
-from kaitoctl.kaito.validation import OWN, Setting
+from kaitoctl.kaito.validation import OWN, Setting, release_detection
 from kaitoctl.kube.request import Request
 from kaitoctl.reconcile.dry_run import DryRun
 from kaitoctl.reconcile.leader_election import LeaderElection
@@ -217,8 +217,19 @@ async def _run_as_leader(
 ) -> None:
     """Run the work for exactly as long as the lease is held; there is one lease for each scope."""
     identity = f"{socket.gethostname()}-{os.getpid()}"
-    name = f"kaitoctl-controller-{scope}" if scope else "kaitoctl-controller"
-    election = LeaderElection(client, namespace=namespace, name=name, identity=identity)
+    name = f"{release_detection.OWN_LEASE}-{scope}" if scope else release_detection.OWN_LEASE
+    said = {
+        release_detection.NOTE_PROVISIONER: how.settings.provisioner,
+        release_detection.NOTE_VERSION: how.settings.image_generation,
+    }
+    election = LeaderElection(
+        client,
+        namespace=namespace,
+        name=name,
+        identity=identity,
+        labels=dict([release_detection.OWN_LABEL]),
+        notes=said,
+    )
     telemetry.elected_by(lambda: election.is_leader)
     _say(how, f"waiting for the lease {namespace}/{name}")
     await election.run(lambda: work(lambda: election.is_leader))

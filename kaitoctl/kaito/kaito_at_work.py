@@ -18,7 +18,7 @@ from msgspec import Struct
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, installation
 from kaitoctl.kaito.installation import Installed
-from kaitoctl.kube.conditions import parse_timestamp
+from kaitoctl.kaito.validation.release_detection import is_held, time_of
 from kaitoctl.kube.objects import Object, dig, key_of, labels_of
 
 LEASE = "ef60f9b0.io"
@@ -33,8 +33,6 @@ LATELY = timedelta(minutes=10)
 
 JUST_NOW = timedelta(minutes=1)
 """How long ago a write counts although no Deployment of KAITO's is there."""
-
-_SKEW = timedelta(seconds=15)
 
 
 class Rival(Struct, frozen=True):
@@ -74,20 +72,12 @@ def of_lease(lease: Object, now: datetime) -> Rival | None:
     return Rival(f"{dig(lease, 'spec', 'holderIdentity')} holds KAITO's lease {key_of(lease)}")
 
 
-def is_held(lease: Object, now: datetime) -> bool:
-    """Whether somebody renews a lease, by two clocks that may differ a little."""
-    duration = dig(lease, "spec", "leaseDurationSeconds")
-    renewed = _time(dig(lease, "spec", "renewTime"))
-    patience = timedelta(seconds=duration if isinstance(duration, int) else 15) + _SKEW
-    return bool(dig(lease, "spec", "holderIdentity")) and renewed is not None and now - renewed <= patience
-
-
 def of_writes(workspaces: Iterable[Object], now: datetime, within: timedelta) -> Rival | None:
     """The newest write of KAITO's to a Workspace, if it is as young as that."""
     newest, written = None, ""
     for workspace in workspaces:
         for entry in dig(workspace, "metadata", "managedFields") or ():
-            at = _time(entry.get("time")) if entry.get("manager") in WRITERS else None
+            at = time_of(entry.get("time")) if entry.get("manager") in WRITERS else None
             if at is not None and (newest is None or at > newest):
                 newest, written = at, f"{entry['manager']} wrote Workspace {key_of(workspace)}"
     if newest is None or now - newest > within:
@@ -104,10 +94,3 @@ def is_installed_and_stopped(deployments: Iterable[Object]) -> bool:
 def is_candidate(deployment: Object) -> bool:
     """Whether a Deployment is worth a look: a Workspace's own is none of anybody's controllers."""
     return api.LABEL_WORKSPACE not in labels_of(deployment)
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        return parse_timestamp(str(text))
-    except ValueError:
-        return None

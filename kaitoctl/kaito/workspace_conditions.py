@@ -15,7 +15,7 @@ from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.claim_attempts import ClaimAttempts, asked_words
 from kaitoctl.kaito.launch_failures import claim_failure
-from kaitoctl.kaito.node_check import Verdict, instance_type_of
+from kaitoctl.kaito.node_check import Verdict, instance_type_of, nobody_creates
 from kaitoctl.kaito.own_workloads import OWNER_GENERATION, is_current
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import condition, current, is_true
@@ -76,12 +76,8 @@ class Observed(Struct, frozen=True):
     catalog: Catalog = SHIPPED
 
 
-_NO_CLAIMS = "this cluster has no NodeClaim API that could create them"
-_NOBODY = {
-    "karpenter": "this cluster has no NodePool API that could create them",
-    "byo": "this controller asks for none (--node-provisioner byo): prepare nodes with these labels",
-}
-"""Why nobody creates nodes, by the provisioner."""
+NODES_AWAITED = "NodesAwaited"
+"""The reason of ResourceReady while somebody is to prepare nodes, who may do so at any time."""
 
 
 def _asked_claims(seen: Observed) -> list[Object]:
@@ -199,10 +195,13 @@ def _resource_conditions(workspace: Object, seen: Observed) -> tuple[Object, Obj
             condition(api.RESOURCE_READY, False, "PreferredNodesUnusable", f"{missing}: {reasons}"),
         )
     if not seen.can_claim:
-        text = f"{missing}: {_purpose(workspace)}; {_NOBODY.get(seen.provisioner, _NO_CLAIMS)}"
+        text = f"{missing}: {_purpose(workspace)}; {nobody_creates(seen.provisioner)}"
+        if seen.provisioner == "byo":
+            text += ": prepare nodes with these labels"
+        reason = NODES_AWAITED if seen.provisioner == "byo" else "NodesMissing"
         return (
             condition(api.NODE_CLAIM_READY, False, "nodeClaimFailedCreation", text),
-            condition(api.RESOURCE_READY, False, "NodesMissing", text),
+            condition(api.RESOURCE_READY, False, reason, text),
         )
     # A claim can be Ready while its node's GPU plugin is not: then there is nothing to create any more. Of
     # other nodes nothing is said: what comes and goes there would rewrite every status that waits.

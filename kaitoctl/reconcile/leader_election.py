@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TypeVar
 
 from kaitoctl.errors import ApiError, KaitoctlError
@@ -37,6 +38,8 @@ class LeaderElection:
         lease_duration_s: how long others wait after our last sign of life before they take over.
         renew_deadline_s: how long we go on working without a successful renewal; shorter than the duration.
         retry_period_s: between two tries to take or to renew.
+        labels: of the Lease, by which it is found.
+        notes: annotations of the Lease: what is told of whoever holds it.
 
     Source of the default figures: client-go, `leaderelection.go`, as kube-controller-manager uses them.
     """
@@ -51,6 +54,8 @@ class LeaderElection:
         lease_duration_s: float = 15,
         renew_deadline_s: float = 10,
         retry_period_s: float = 2,
+        labels: Mapping[str, str] = MappingProxyType({}),
+        notes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if not lease_duration_s > renew_deadline_s > retry_period_s > 0:
             raise ValueError("a lease needs: duration > renew deadline > retry period > 0")
@@ -58,6 +63,7 @@ class LeaderElection:
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._marks = {"labels": dict(labels), "annotations": dict(notes)}
         self._lease_duration_s = lease_duration_s
         self._renew_deadline_s = renew_deadline_s
         self._retry_period_s = retry_period_s
@@ -174,6 +180,8 @@ class LeaderElection:
         metadata: Object = {"namespace": self._namespace, "name": self._name}
         if self._lease is not None:
             metadata = self._lease["metadata"]  # with the resource version that the write depends on
+        marks = {key: {**(metadata.get(key) or {}), **marks} for key, marks in self._marks.items() if marks}
+        metadata = {**metadata, **marks}
         lease = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
         if self._lease is None:
             return request.create(LEASE, lease)

@@ -119,7 +119,7 @@ def forecast(
     for one in moved:
         world.done = one.done
         one.problem = yield from _reconcile(world, one.reconciler.reconcile(one.key))
-    found = _with_vacancies(world, stores, settings, parts, [_outcome(world, one) for one in parts])
+    found = _with_vacancies(world, stores, settings, parts, [_outcome(world, one, settings) for one in parts])
     own_labels = PROVISIONER_LABELS.get(settings.provisioner, ())
     return _beside_rivals(world, found, reconcilers[0].sized, own_labels)
 
@@ -177,7 +177,7 @@ def _conflict(part: _Part) -> str:
     return ""
 
 
-def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
+def _outcome(world: ForecastWorld, part: _Part, settings: Settings) -> Forecast:
     """What the reconciles have come to, and what follows once the workload runs."""
     key, workspace, refusal, done = part.key, part.sized, part.refusal, part.done
     look, claims = world.nodes.look(workspace), claims_of(world.stores, workspace)
@@ -209,7 +209,12 @@ def _outcome(world: ForecastWorld, part: _Part) -> Forecast:
         strays = world.nodes.strays(workspace, gpus_of(workload or {}))
     waits = ""
     if short > 0 and not refusal and not look.held:
-        words = "those that would do are other Workspaces'" if look.waits_for_others else look.verdict.summary
+        verdict = look.verdict
+        if not world.stores.can_claim():
+            rules = verdict.rules
+            rules = replace(rules, nobody=node_check.nobody_creates(settings.provisioner))
+            verdict = replace(verdict, rules=rules)
+        words = "those that would do are other Workspaces'" if look.waits_for_others else verdict.summary
         if taken := world.taken_of_pool(key):
             words = f"others hold GPUs of {', '.join(taken)}, and its NodePool makes no other node instead"
         waits = f"{short} more {node_check.plural('node', short)}: {words}"

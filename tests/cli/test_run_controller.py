@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from controlplane.plane import ControlPlane
 
 Wait = Callable[[Callable[[], object]], None]
+A100 = "Standard_NC24ads_A100_v4"
 CREATE = ["create", "workspace", "w", "--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3"]
 
 
@@ -80,6 +82,42 @@ def test_a_second_controller_waits_and_takes_over(bare: Shell, wait_until: Wait)
             wait_until(lambda: holder(bare) not in ("", leader))
             assert second.poll() is None
             assert str(second.pid) in holder(bare)
+
+
+def test_nodes_of_ones_own_are_waited_for_and_nobody_is_said_to_buy_any(
+    bare: Shell, wait_until: Wait
+) -> None:
+    byo = ("--node-provisioner", "byo", "--kaito-version", "v0.12")
+    create = ("create", "workspace", "own", "--preset", "phi-4", "--instance-type", A100, "--yes")
+    with controller(bare, *byo) as process:
+        wait_until(lambda: str(process.pid) in holder(bare))
+        done = bare.kaitoctl(*create, "--timeout", "4s", code=124)
+        assert "nodes asked for" not in done.stderr
+        nobody = "Nobody creates the missing nodes: this controller asks for none (--node-provisioner byo)"
+        assert f"waits for: 1 more node: 0 of 1 required nodes usable. {nobody}." in done.stderr
+        assert nobody in bare.kaitoctl("check-nodes", "own", code=1).stdout
+        cause = json.loads(bare.kaitoctl("why", "own", "-o", "json", code=1).stdout)["cause"]
+        assert cause["code"] == "no-node-provisioner" and "label nodes" in cause["hint"]
+        bare.add_node("own-gpu", A100, apps="own")
+        if bare.env.get("KAITOCTL_SANDBOX"):  # elsewhere no kubelet runs its pod
+            bare.kaitoctl(*create, "--timeout", "60s")
+        bare.kubectl("delete", "workspace", "own")
+        bare.kubectl("delete", "node", "own-gpu")
+        process.send_signal(signal.SIGTERM)  # a lease that is left to expire tells of its holder until then
+        process.communicate(timeout=20)
+
+
+def test_nodes_are_not_foretold_where_no_api_creates_them(bare: Shell, wait_until: Wait) -> None:
+    """The sandbox serves no NodePools."""
+    if not bare.env.get("KAITOCTL_SANDBOX"):
+        return
+    asked = ("--preset", "phi-4", "--instance-type", A100, "--node-provisioner", "karpenter")
+    nobody = "this cluster has no NodePool API that could create them"
+    for release in ("v0.12", "kaitoctl"):
+        who = (*asked, "--target-version", release)
+        assert nobody in bare.kaitoctl("check-nodes", *who, "--label", "apps=k", code=1).stdout
+        trial = bare.kaitoctl("create", "workspace", "k", *who, "--no-wait", "--dry-run", "server")
+        assert nobody in trial.stderr and "nodes asked for" not in trial.stderr
 
 
 def test_without_a_controller_the_waiting_user_is_told(bare: Shell, tmp_path: Path) -> None:

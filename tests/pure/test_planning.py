@@ -331,6 +331,19 @@ def test_kaito_asks_for_as_many_nodes_as_it_estimates(
     assert share.of(ws).asked == asked
 
 
+@pytest.mark.parametrize(
+    ("provisioner", "means"), [("azure-gpu-provisioner", "NodeClaim"), ("karpenter", "NodePool")]
+)
+def test_kaito_asks_for_no_node_that_the_cluster_has_no_api_for(provisioner: str, means: str) -> None:
+    ws = {**named("one"), "apiVersion": "kaito.sh/v1beta1"}
+    setting = Setting("v0.12", provisioner=provisioner)
+    found = planning.Share([], [], setting, can_claim=False).of(ws)
+    assert (found.asked, found.unsized) == (0, "")
+    assert found.waits == f"1 more node: this cluster has no {means} API that could create them"
+    old = planning.Share([], [], Setting("v0.4"), can_claim=False).of(named("one"))
+    assert old.asked == 1, "KAITO up to v0.4.1 asks with Machines"
+
+
 def change(**values: Any) -> Change:
     return Change(
         "Workspace", ObjectKey("default", "w"), "x.yaml: document 1", **{"fate": "changed", **values}

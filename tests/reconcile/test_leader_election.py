@@ -12,6 +12,7 @@ from aiohttp import web
 from reconcile.api_server import ApiServer
 from virtual_time import run
 
+from kaitoctl.kube import request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import LEASE, Object, ObjectKey
@@ -366,6 +367,24 @@ def test_frozen_process_is_not_the_leader_when_it_wakes() -> None:
         await asyncio.sleep(0.1)
         assert one.worked[0][1] < float("inf")
         await one.stop()
+
+    play(story)
+
+
+def test_a_lease_tells_of_its_holder_and_keeps_what_others_wrote() -> None:
+    async def story(api: ApiServer, client: Client) -> None:
+        one = Candidate(api, client, "one")
+        await asyncio.sleep(1)
+        assert "labels" not in lease(api)["metadata"]
+        await one.stop()
+        theirs = {"metadata": {"annotations": {"theirs": "kept"}}}
+        await client.send(request.merge_patch(LEASE, "default", "lead", theirs, manager="test"))
+        two = Candidate(api, client, "two", labels={"app": "x"}, notes={"how": "byo"})
+        await asyncio.sleep(10)
+        assert two.is_working()
+        assert lease(api)["metadata"]["labels"] == {"app": "x"}
+        assert lease(api)["metadata"]["annotations"] == {"theirs": "kept", "how": "byo"}
+        await two.stop()
 
     play(story)
 

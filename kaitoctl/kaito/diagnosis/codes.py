@@ -269,9 +269,10 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "no-node-provisioner": Code(
             "nobody can create nodes here",
-            "condition `ResourceReady` with reason `NodesMissing`; KAITO's byo, and no node of the selector",
-            "There are too few fitting nodes, and the cluster has no NodeClaim API by which new ones "
-            "could be asked for, or KAITO runs with --node-provisioner byo and asks for none.",
+            "condition `ResourceReady` with reason `NodesMissing`, or `NodesAwaited` (byo); KAITO's byo, and "
+            "no node of the selector",
+            "There are too few fitting nodes, and the cluster has no NodeClaim or NodePool API to ask for "
+            "new ones, or the controller runs with --node-provisioner byo and asks for none.",
             "Prepare nodes (`kaitoctl check-nodes` says what they lack), or install Karpenter or KAITO's "
             "gpu-provisioner.",
         ),

@@ -21,6 +21,7 @@ from kaitoctl.kaito.diagnosis.maintenance import maintenance_of
 from kaitoctl.kaito.launch_failures import claim_failure
 from kaitoctl.kaito.node_check.of_state import problems
 from kaitoctl.kaito.rollout import Phase
+from kaitoctl.kaito.workspace_conditions import NODES_AWAITED
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import (
     Object,
@@ -278,16 +279,20 @@ def _gpus_of(node: node_check.NodeVerdict) -> str:
     return ", ".join(words)
 
 
+_PREPARE = "label nodes with GPUs so that the selector means them"
+
+
 def no_nodes(case: Case) -> Iterator[Cause]:
     """There are too few nodes, and nobody who could create them."""
     for item in denials(case):
-        if item.get("reason") == "NodesMissing":
+        is_awaited = item.get("reason") == NODES_AWAITED
+        if is_awaited or item.get("reason") == "NodesMissing":
             yield blame(
                 "no-node-provisioner",
                 title_of(case.workspace),
                 "nodes are missing, and nothing creates them here",
                 [(f"condition {item['type']}", str(item.get("message")))],
-                hint="prepare nodes, or install a node provisioner",
+                hint=_PREPARE if is_awaited else "prepare nodes, or install a node provisioner",
                 command=Command("kaitoctl check-nodes", case.name, *case.in_namespace),
             )
             return
@@ -307,7 +312,7 @@ def no_nodes(case: Case) -> Iterator[Cause]:
             ("labelSelector", selector or "none: any node"),
             *((f"condition {item['type']}", str(item.get("message"))) for item in denials(case)[:1]),
         ],
-        hint="label nodes with GPUs so that the selector means them",
+        hint=_PREPARE,
         command=Command("kaitoctl check-nodes", case.name, *case.in_namespace),
     )
 

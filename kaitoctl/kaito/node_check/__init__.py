@@ -24,6 +24,7 @@ from kaitoctl.kaito.node_check.answer import (
     NodeVerdict,
     Rules,
     Verdict,
+    nobody_creates,
     plural,
 )
 from kaitoctl.kaito.node_check.cordons import ANNOTATIONS as READ_ANNOTATIONS
@@ -97,6 +98,7 @@ __all__ = [
     "labels_read",
     "mig_slices",
     "need_of",
+    "nobody_creates",
     "of_replicas",
     "offers_gpus",
     "planned_nodes",

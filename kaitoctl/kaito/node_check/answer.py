@@ -27,12 +27,14 @@ class Rules(Struct, frozen=True):
         provisioner: one of `PROVISIONERS`; counts from v0.12 on.
         catalog: of presets and instance types.
         context: the tokens that the ConfigMap of `inference.config` asks for; 0 where it does not say.
+        nobody: why nobody creates nodes; empty where somebody does, and for KAITO's byo.
     """
 
     target: str = "kaitoctl"
     provisioner: str = "azure-gpu-provisioner"
     catalog: Catalog = SHIPPED
     context: int = 0
+    nobody: str = ""
 
     @property
     def is_modern(self) -> bool:
@@ -41,11 +43,19 @@ class Rules(Struct, frozen=True):
 
     @property
     def is_byo(self) -> bool:
-        """Whether nobody creates nodes."""
+        """Whether nobody creates nodes, and KAITO looks at the GPU labels of those that there are."""
         return self.is_modern and self.provisioner == "byo"
 
 
 OWN_RULES = Rules()
+
+
+def nobody_creates(provisioner: str) -> str:
+    """Why nobody creates nodes, where a provisioner is not served or creates none (`byo`)."""
+    if provisioner == "byo":
+        return "this controller asks for none (--node-provisioner byo)"
+    means = "NodePool" if provisioner == "karpenter" else "NodeClaim"
+    return f"this cluster has no {means} API that could create them"
 
 
 # What a node is, beside its labels, taints and free devices.
@@ -256,7 +266,7 @@ class Verdict(Struct, frozen=True):
     @property
     def would_create(self) -> int:
         """How many nodes the controller would create if the Workspace were applied now."""
-        if self.missing <= 0 or self.refusal or self.rules.is_byo:
+        if self.missing <= 0 or self.refusal or self.rules.is_byo or self.rules.nobody:
             return 0
         if self.rules.target == "kaitoctl":  # it buys nothing that somebody has prepared already
             return 0 if self.unusable_preferred else self.missing
@@ -281,6 +291,8 @@ class Verdict(Struct, frozen=True):
             return ["Applying now would create no node."]
         if self.rules.is_byo:
             return ["KAITO creates no nodes here (byo): the Workspace would wait for them."]
+        if self.rules.nobody:
+            return [f"Nobody creates the missing nodes: {self.rules.nobody}."]
         if self.rules.target == "kaitoctl" and not count:
             return ["The controller would create no node while preferred ones cannot be used."]
         if self.rules.target == "kaitoctl":

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import Catalog, InstanceType, Model, Preset
-from kaitoctl.kaito.node_check.answer import OWN_RULES, Rules
+from kaitoctl.kaito.node_check.answer import OWN_RULES, Rules, nobody_creates
 from kaitoctl.kaito.node_check.facts import (
     LABEL_COUNT,
     READ_LABELS,
@@ -253,7 +253,11 @@ def rules_for(workspace: Object, target: str, provisioner: str = "", *, known: C
     """The rules of a target version; without a provisioner the one that the Workspace suggests.
 
     From v0.12 on KAITO refuses an instance type on your own nodes and demands one everywhere else.
+    kaitoctl's own controller creates nodes unless it runs with `byo`, whatever the Workspace says.
     """
+    if target == OWN_RULES.target:
+        nobody = nobody_creates(provisioner) if provisioner == "byo" else ""
+        return Rules(target, provisioner or OWN_RULES.provisioner, known, nobody=nobody)
     suggested = "azure-gpu-provisioner" if below(workspace, "resource", "instanceType") else "byo"
     return Rules(target, provisioner or suggested, known)
 

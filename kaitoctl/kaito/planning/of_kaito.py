@@ -43,9 +43,18 @@ class Share:
         nodes: of the cluster.
         pods: those that hold GPUs; None when they cannot be seen.
         setting: KAITO's release, provisioner and catalog.
+        can_claim: whether the cluster serves that by which nodes are asked for.
     """
 
-    def __init__(self, nodes: Iterable[Object], pods: Iterable[Object] | None, setting: Setting) -> None:
+    def __init__(
+        self,
+        nodes: Iterable[Object],
+        pods: Iterable[Object] | None,
+        setting: Setting,
+        *,
+        can_claim: bool = True,
+    ) -> None:
+        self._can_claim = can_claim
         self._nodes = {key_of(node).name: node for node in nodes}
         self._by_label: dict[tuple[str, str], dict[str, None]] = {}
         for name, node in self._nodes.items():
@@ -72,6 +81,8 @@ class Share:
         known = releases.as_of(setting.target, setting.catalog)
         rules = node_check.rules_for(workspace, choice, setting.provisioner or "", known=known)
         rules = replace(rules, context=context)
+        if rules.is_modern and not (self._can_claim or rules.is_byo):
+            rules = replace(rules, nobody=node_check.nobody_creates(rules.provisioner))
         names = self._candidates(workspace, rules)
         others = None
         if self._pods is not None:
@@ -88,11 +99,11 @@ class Share:
         words += [f"KAITO counts node {name}, where its pod cannot run" for name in verdict.taken_unusable]
         if verdict.refusal:
             words.append(f"KAITO counts no nodes for it: {verdict.refusal}")
-        if rules.is_byo and not verdict.enough:
+        if (rules.is_byo or rules.nobody) and not verdict.enough:
             least = "at least " if verdict.unsized else ""
             nodes = node_check.plural("node", verdict.missing)
-            words.append(f"{least}{verdict.missing} more {nodes}: KAITO makes none")
-        is_open = verdict.unsized and not rules.is_byo and not verdict.refusal
+            words.append(f"{least}{verdict.missing} more {nodes}: {rules.nobody or 'KAITO makes none'}")
+        is_open = verdict.unsized and not (rules.is_byo or rules.nobody) and not verdict.refusal
         unsized = verdict.why_unsized + ("; " + verdict.how_to_size) if is_open else ""
         return Nodes(verdict, asked, "; ".join(words), unsized)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -17,7 +18,8 @@ from msgspec import Struct
 from kaitoctl.kaito.image_generations import IMAGE_GENERATIONS
 from kaitoctl.kaito.validation.problem import OWN, as_list, as_map, as_text
 from kaitoctl.kaito.validation.releases import RELEASES, V1ALPHA1, V1BETA1, Release, judged_as, nearest
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.conditions import parse_timestamp
+from kaitoctl.kube.objects import Object, annotations_of, dig, key_of
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.settings import Rights
@@ -27,6 +29,7 @@ _LABEL = "app.kubernetes.io/name"
 # As Go reads them: the value may be a word of its own.
 _FLAG = re.compile(r"(?<!\S)--?(?P<name>[a-z][-a-z]*)(?:[= ](?!-)(?P<value>\S*))?(?!\S)")
 _OLD_BYO = "disableNodeAutoProvisioning"
+_SKEW = timedelta(seconds=15)
 
 
 class Controller(Struct, frozen=True):
@@ -98,6 +101,45 @@ def _of_container(tag: str, words: list[str], container: Mapping[str, Any]) -> C
         cloud if cloud in ("azure", "aws") else "",
         gates_off(flags.get("feature-gates", "")),
     )
+
+
+OWN_LEASE = "kaitoctl-controller"
+"""The Lease of kaitoctl's controller; that of one namespace alone has its name at the end."""
+OWN_LABEL = (_LABEL, OWN_LEASE)
+NOTE_PROVISIONER, NOTE_VERSION = "kaitoctl.dev/node-provisioner", "kaitoctl.dev/kaito-version"
+"""Annotations of it: what its holder was started with."""
+
+
+def own_controller(leases: Iterable[Object], namespace: str, now: datetime) -> Controller | None:
+    """Kaitoctl's controller at work, as it says on the Lease that it holds; None when there is none.
+
+    Args:
+        leases: those with `OWN_LABEL`.
+        namespace: whose Workspaces are asked about; a controller of that namespace alone comes first.
+        now: the present time.
+    """
+    held = {key_of(one).name: one for one in leases if is_held(one, now)}
+    found = held.get(f"{OWN_LEASE}-{namespace}") or held.get(OWN_LEASE)
+    if found is None:
+        return None
+    notes = annotations_of(found)
+    return Controller(OWN, notes.get(NOTE_PROVISIONER, ""), made_as=notes.get(NOTE_VERSION, ""))
+
+
+def is_held(lease: Object, now: datetime) -> bool:
+    """Whether somebody renews a lease, by two clocks that may differ a little."""
+    duration = dig(lease, "spec", "leaseDurationSeconds")
+    renewed = time_of(dig(lease, "spec", "renewTime"))
+    patience = timedelta(seconds=duration if isinstance(duration, int) else 15) + _SKEW
+    return bool(dig(lease, "spec", "holderIdentity")) and renewed is not None and now - renewed <= patience
+
+
+def time_of(text: object) -> datetime | None:
+    """The time that a timestamp of Kubernetes says; None of another text."""
+    try:
+        return parse_timestamp(str(text))
+    except ValueError:
+        return None
 
 
 def generation_near(release: str) -> str:
