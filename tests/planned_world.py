@@ -168,7 +168,7 @@ class PlannedDirect(Direct):
     ) -> ObjectList:
         if kind in (RESOURCE_QUOTA, LIMIT_RANGE):
             return ObjectList(self.world.quotas() if kind == RESOURCE_QUOTA else [], "")
-        if kind == DEPLOYMENT and namespace == "kube-system":
+        if kind == DEPLOYMENT and namespace == "kaito-workspace":
             return ObjectList([_controller(self.world.settings.provisioner)], "")
         return await super().list(
             kind, namespace, label_selector=label_selector, field_selector=field_selector

@@ -272,6 +272,9 @@ async def _controllers(cluster: Examined) -> AsyncIterator[Check]:
         look = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         more = f", nodes by {one.provisioner}" if one.provisioner else ""
         more += "" if one.is_alive else ": it is scaled to 0"
+        if one.stalled and one.wanted:  # what is ready may be of an older image
+            result = "warning" if one.ready else "error"
+            more += f"; its update has stalled: {one.stalled}"
         yield Check("workspaces", "controller", result, one.words + more, look)
     alive = [f"{one.kind} ({one.namespace}/{one.name})" for one in found if one.is_alive]
     alive += ours or ()

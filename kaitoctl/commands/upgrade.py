@@ -15,7 +15,16 @@ from kaitoctl.commands.kaito_detection import kaito_here, rules_in
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.overview import observe_overview
 from kaitoctl.errors import ExitCode, InputError, NegativeAnswer
-from kaitoctl.kaito import api, catalog_file, convert, node_claims, planning, upgrade, validation
+from kaitoctl.kaito import (
+    api,
+    catalog_file,
+    convert,
+    installation,
+    node_claims,
+    planning,
+    upgrade,
+    validation,
+)
 from kaitoctl.kaito.validation import releases
 from kaitoctl.kube.objects import DEPLOYMENT, ObjectKey, dig, is_controlled_by, key_of, uid_of
 from kaitoctl.screens import markdown, output, upgrade_screen
@@ -29,7 +38,6 @@ if TYPE_CHECKING:
     from kaitoctl.commands.target import Target
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.upgrade import Effect
-    from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Object
 
 _TO = "v0.12"
@@ -270,7 +278,10 @@ async def _verify(
         ]
         async with observe_overview(client, "", once=True) as picture:
             rows, _ = picture.rows()
-        left = await _deployments(client)
+        await workspace_kind(client)
+        deployments = (await client.list(DEPLOYMENT)).items
+    checks.append(("KAITO's controller runs, and no older one", _not_running(deployments)))
+    left = [one for one in deployments if _owner_kind(one) == api.WORKSPACE.kind]
     if documents is not None:
         there = {row.key for row in rows}
         missing = "it is not in the cluster"
@@ -295,8 +306,15 @@ def _key_of(obj: Object, namespace: str) -> ObjectKey:
     return ObjectKey(key.namespace or namespace, key.name)
 
 
-async def _deployments(client: Client) -> list[Object]:
-    """Those that Workspaces own."""
-    await workspace_kind(client)
-    found = (await client.list(DEPLOYMENT)).items
-    return [one for one in found if dig(one, "metadata", "ownerReferences", 0, "kind") == api.WORKSPACE.kind]
+def _not_running(deployments: Sequence[Object]) -> str:
+    """Why KAITO's controller does not run as its Deployment wants it now; empty when it does."""
+    found = [one for one in installation.controllers(deployments) if one.kind == "KAITO"]
+    if not found:
+        return "there is no Deployment of it"
+    return "; ".join(
+        f"Deployment {one.namespace}/{one.name}: {one.stalled or one.behind}" for one in found if one.behind
+    )
+
+
+def _owner_kind(obj: Object) -> object:
+    return dig(obj, "metadata", "ownerReferences", 0, "kind")

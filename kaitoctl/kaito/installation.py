@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from kaitoctl.kube import workloads
 from kaitoctl.kube.objects import Object, dig, key_of, labels_of
 
 _KAITO = r"kaito[^:@]*/workspace(?::v?(?P<version>[^@]+))?(?:@|$)"
@@ -36,6 +37,9 @@ class Installed(Struct, frozen=True):
         wanted: pods that there should be.
         provisioner: KAITO v0.12's `--node-provisioner`; empty when it is not given.
         is_addon: a cloud's add-on manager keeps it as it is.
+        stalled: why its pods are not replaced by those of its present spec, in the cluster's words; empty
+            while that is done or under way.
+        behind: what is still to come until only pods of its present spec run, all ready; empty when they do.
     """
 
     kind: str
@@ -46,6 +50,8 @@ class Installed(Struct, frozen=True):
     wanted: int
     provisioner: str = ""
     is_addon: bool = False
+    stalled: str = ""
+    behind: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -102,4 +108,18 @@ def _installation(item: Object, kind: str, version: str, provisioner: str = "") 
         wanted=1 if wanted is None else int(wanted),
         provisioner=provisioner,
         is_addon=any(label in labels_of(item) for label in _ADDON),
+        stalled=workloads.refused_pods(item) or workloads.why_stalled(item),
+        behind=_behind(item),
     )
+
+
+def _behind(item: Object) -> str:
+    if not (wanted := workloads.replicas(item)):
+        return "it is scaled to 0"
+    if workloads.is_rolled_out(item):
+        return ""
+    status = item.get("status") or {}
+    counted = ("replicas", "updatedReplicas", "readyReplicas")
+    there, new, ready = (int(status.get(key) or 0) for key in counted)
+    old = f", {there - new} of an older spec" if there > new else ""
+    return f"{new} of {wanted} pods are of its present spec{old}; {ready} ready"

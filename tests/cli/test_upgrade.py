@@ -169,6 +169,8 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         },
     ):
         shell.apply(obj)
+    shell.add_node("for-its-controller", "Standard_NC24ads_A100_v4")
+    shell.kubectl("rollout", "status", "deployment/workspace", "-n", "kaito-workspace", "--timeout=60s")
     yield shell
     shell.kaitoctl("sandbox", "down", "--delete")
 
@@ -177,6 +179,26 @@ def verified(shell: Shell, code: int) -> dict[str, str]:
     done = shell.kaitoctl("upgrade", "verify", "--to", "v0.12", "-o", "json", code=code)
     found: Any = json.loads(done.stdout)
     return {one["what"]: one["fault"] for one in found["checks"]}
+
+
+def test_an_upgrade_is_not_done_while_the_new_controller_does_not_run(today: Shell) -> None:
+    own = {"KAITOCTL_SANDBOX": "", "KUBECONFIG": today.kubeconfig}
+    today = Shell(today.home, "..", own)
+    what = "KAITO's controller runs, and no older one"
+    deployment = ("deployment/workspace", "-n", "kaito-workspace")
+    assert verified(today, 0)[what] == ""
+    never = {"spec": {"template": {"spec": {"nodeSelector": {"no": "where"}}}}}
+    today.kubectl("patch", *deployment, "--type=merge", "-p", json.dumps(never))
+    try:
+        fault = verified(today, 1)[what]
+        # The old pod still serves, and the new one waits.
+        assert fault.startswith("Deployment kaito-workspace/workspace: ") and "1 ready" in fault
+        today.kubectl("scale", *deployment, "--replicas=0")
+        assert "scaled to 0" in verified(today, 1)[what]
+    finally:
+        no_more = {"spec": {"replicas": 1, "template": {"spec": {"nodeSelector": None}}}}
+        today.kubectl("patch", *deployment, "--type=merge", "-p", json.dumps(no_more))
+        today.kubectl("rollout", "status", *deployment, "--timeout=60s")
 
 
 def test_an_upgrade_is_verified(today: Shell) -> None:
@@ -198,7 +220,7 @@ def test_an_upgrade_is_verified(today: Shell) -> None:
     assert "Waiting" in found["Workspace default/phi is ready"]
     assert found["Workspace default/phi is valid for v0.12"] == ""
     text = today.kaitoctl("upgrade", "verify", "--to", "v0.12", code=1)
-    assert "✗ Workspace default/phi is ready" in text.stdout and "1 of 4 checks failed" in text.stderr
+    assert "✗ Workspace default/phi is ready" in text.stdout and "1 of 5 checks failed" in text.stderr
 
 
 def test_the_workspaces_of_files_are_verified(today: Shell) -> None:
