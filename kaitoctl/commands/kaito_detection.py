@@ -156,6 +156,8 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     if not served:
         return KaitoHere()
     controller, is_told = await _controller(client)
+    if controller is not None and controller.target == OWN:
+        controller = await own_controller(client) or controller  # a Deployment may have no pods
     found = _run_as(controller)
     if not is_version_wanted:
         return found

@@ -94,20 +94,35 @@ def test_a_controller_at_work_tells_by_its_lease_how_it_runs(leases: Any, provis
     assert found is None or (found.target, found.made_as) == ("kaitoctl", "v0.12")
 
 
+OURS = {
+    "metadata": {"name": "kaitoctl-controller", "namespace": "kaitoctl-system"},
+    "spec": {
+        "template": {"spec": {"containers": [{"image": "r.io/kaitoctl:1", "args": ["run-controller"]}]}}
+    },
+}
+
+
 class WithLease:
     """A cluster where only kaitoctl's controller runs, on somebody's own machine."""
 
     namespace = "default"
 
+    def __init__(self, *deployments: Any) -> None:
+        self.deployments = list(deployments)
+
     async def list(self, kind: Any, *_: Any, **__: Any) -> Any:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         is_lease = kind.plural == "leases"
-        return SimpleNamespace(items=[lease("kaitoctl-controller", "byo", now)] if is_lease else [])
+        held = [lease("kaitoctl-controller", "byo", now)]
+        return SimpleNamespace(items=held if is_lease else self.deployments)
 
 
+@pytest.mark.parametrize("deployments", [[], [OURS]])
 @pytest.mark.parametrize("said", [None, "kaitoctl"])
-def test_the_provisioner_of_a_controller_outside_of_the_cluster_counts(said: str | None) -> None:
-    cluster: Any = WithLease()
+def test_the_provisioner_of_a_controller_outside_of_the_cluster_counts(
+    said: str | None, deployments: Any
+) -> None:
+    cluster: Any = WithLease(*deployments)
     found = asyncio.run(as_said(cluster, ManagedBy(said, None), ["v1beta1"]))
     assert (found.target, found.provisioner, found.byo, found.made_as) == ("kaitoctl", "byo", True, "v0.12")
     rules = found.rules_for({"resource": {"instanceType": "Standard_NC24ads_A100_v4"}}, catalog.SHIPPED)
