@@ -20,7 +20,7 @@ from kaitoctl.commands.cluster import (
     together,
     workspace_kind,
 )
-from kaitoctl.commands.observe_deeply import with_evidence
+from kaitoctl.commands.observe_deeply import with_evidence, with_missing
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
 from kaitoctl.commands.target import Target
@@ -259,6 +259,7 @@ async def _deletion_of(client: Client, key: ObjectKey, *, of_set: bool) -> Delet
         seen = picture.snapshot()
     if seen.workspace is None:
         return None
+    seen = await with_missing(client, seen)
     return Deletion(key, picture.kind, seen, await _pods_beside(client, seen), of_set)
 
 

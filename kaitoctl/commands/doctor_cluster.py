@@ -234,6 +234,8 @@ async def _held_leases(cluster: Examined, now: datetime) -> list[Object]:
             return []
         raise
     of_controllers = (
-        item for item in leases if key_of(item).name.startswith(("kaitoctl-controller", kaito_at_work.LEASE))
+        item
+        for item in leases
+        if key_of(item).name.startswith((release_detection.OWN_LEASE, kaito_at_work.LEASE))
     )
-    return [item for item in of_controllers if kaito_at_work.is_held(item, now)]
+    return [item for item in of_controllers if release_detection.is_held(item, now)]

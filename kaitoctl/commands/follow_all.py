@@ -80,7 +80,8 @@ async def follow_all(
     found = await asyncio.gather(*(one(key, obj) for key, obj in workspaces.items()))
     failures = [(key, error) for key, error in zip(workspaces, found, strict=True) if error is not None]
     for key, error in failures:
-        output.failure(f"Workspace {key}: {error.message}")
+        is_named = error.message.startswith(f"Workspace {key}")
+        output.failure(error.message if is_named else f"Workspace {key}: {error.message}")
         output.note(target.text(error.hint or Command("kaitoctl why", key.name, "-n", key.namespace)))
     late = sum(isinstance(error, TimedOut) for _, error in failures)
     words = [f"{len(workspaces) - len(failures)} of {len(workspaces)} ready"]

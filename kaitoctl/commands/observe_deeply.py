@@ -236,6 +236,14 @@ async def _resource_slices(client: Client, verdict: node_check.Verdict | None) -
     return tuple(found)
 
 
+async def with_missing(client: Client, seen: Snapshot) -> Snapshot:
+    """The snapshot with what the Workspace and its pods refer to and nobody has, as far as may be seen."""
+    if seen.workspace is None:
+        return seen
+    questions = _Questions(dict(seen.unseen))
+    return replace(seen, missing=(await _references(client, seen, questions)).missing)
+
+
 class _References(Struct, frozen=True):
     """What is wrong with the objects that are referred to.
 

@@ -15,7 +15,7 @@ from kaitoctl.advice import Advice
 from kaitoctl.kaito import api, node_check, node_claims
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.diagnosis.case import title_of
-from kaitoctl.kaito.snapshot import Snapshot, node_names
+from kaitoctl.kaito.snapshot import Named, Snapshot, node_names
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, ObjectKey, controller_of, dig, key_of, labels_of
 from kaitoctl.kube.workloads import replicas
@@ -172,7 +172,8 @@ def _stays(seen: Snapshot, workspace: Object, beside: Sequence[Snapshot]) -> Ite
     for pod in seen.pods:
         for volume in dig(pod, "spec", "volumes") or ():
             claim = dig(volume, "persistentVolumeClaim", "claimName")
-            if claim and not _goes_with_its_maker(seen, str(claim)):
+            is_there = Named("PersistentVolumeClaim", str(claim)) not in seen.missing
+            if claim and is_there and not _goes_with_its_maker(seen, str(claim)):
                 yield f"PersistentVolumeClaim {claim}"
     made = {node_claims.node_of(claim) for one in (seen, *beside) for claim in one.claims}
     for name in () if seen.hides_claims else node_names(seen):

@@ -172,15 +172,18 @@ def _with_notes(workload: Object, notes: dict[str, str]) -> Object:
 
 
 def node_shape(workspace: Object, settings: Settings, verdict: Verdict) -> Shape | None:
-    """What the first usable node has, as KAITO reads it; None where the instance type tells."""
+    """What the first of its nodes that is Ready has, whoever uses it; None where the instance type tells.
+
+    Source: KAITO v0.12.0 `pkg/workspace/estimator/nodesestimator/estimator.go` (existing ready nodes).
+    """
     if (
         desired.model_of(workspace, settings) is None
         or desired.shape_of(workspace, settings.catalog) is not None
     ):
         return None
-    usable = (node for node in verdict.nodes if not node.failures and node.gpus.memory_gib)
-    found = next(usable, None)
-    if found is None:
+    ready = [node for node in verdict.nodes if node.ready and node.recognised and node.gpus.memory_gib]
+    found = next((node for node in ready if node.usable), next(iter(ready), None))
+    if found is None or not found.gpus.together:
         return None
     sharing = found.gpus.sharing
     is_slice = sharing is not None and sharing.strategy == "mig"

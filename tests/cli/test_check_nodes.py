@@ -513,7 +513,8 @@ def test_the_context_of_the_clusters_config_map_counts_where_the_file_has_none(
     namespace = "context"
     sandbox_shell.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     file, config = with_context(tmp_path, "131072", namespace=namespace, beside=False)
-    how = ("-f", file, "-n", namespace, "--target-version", "v0.12", "--node-provisioner", "karpenter")
+    release = ("--target-version", "v0.12", "--node-provisioner", "azure-gpu-provisioner")
+    how = ("-f", file, "-n", namespace, *release)
 
     def asked() -> tuple[int, str]:
         done = sandbox_shell.kaitoctl("check-nodes", *how, "-o", "json", "--sandbox", code=1)

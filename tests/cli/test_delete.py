@@ -47,6 +47,25 @@ def test_what_is_announced_goes_and_then_the_command_ends(shell: Shell, namespac
     assert not shell.names("workspaces,pods,deployments,services", "-n", namespace)
 
 
+def test_what_nobody_has_is_not_said_to_stay(shell: Shell, namespace: str) -> None:
+    """A ConfigMap and a claim that a Workspace names, written by who does not look for them."""
+    metadata = {"name": "w", "namespace": namespace}
+    claim = {"persistentVolumeClaim": {"claimName": "no-claim"}}
+    inference = {
+        "preset": {"name": "phi-4"},
+        "config": "no-config",
+        "adapters": [{"source": {"name": "a", "volumeSource": claim}}],
+    }
+    resource = {
+        "instanceType": "Standard_NC24ads_A100_v4",
+        "labelSelector": {"matchLabels": {"apps": namespace}},
+    }
+    made = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "metadata": metadata}
+    shell.apply({**made, "resource": resource, "inference": inference})
+    done = shell.kaitoctl("delete", "w", "-n", namespace, "--yes", "--timeout", "90s")
+    assert "no-config" not in done.stderr and "no-claim" not in done.stderr
+
+
 def test_a_node_that_was_brought_stays(shell: Shell, namespace: str) -> None:
     shell.add_node(f"own-{namespace}", "Standard_NC12s_v3", apps=f"w{namespace[-12:]}-w")
     create(shell, namespace, "w")

@@ -38,10 +38,10 @@ def here(shell: Shell) -> dict[str, Any]:
     ("said", "asked", "waits"),
     [
         ((*V12, "--node-provisioner", "azure-gpu-provisioner"), 1, ""),
-        ((*V12, "--node-provisioner", "karpenter"), 1, ""),
         (("--target-version", "kaitoctl"), 1, ""),
         (("--target-version", "kaitoctl", "--node-provisioner", "azure-gpu-provisioner"), 1, ""),
-        # These clusters do not serve NodePools, which our own controller looks for before it asks.
+        # These clusters do not serve NodePools, by which nodes are asked for.
+        ((*V12, "--node-provisioner", "karpenter"), 0, "1 more node: this cluster has no NodePool API"),
         (("--target-version", "kaitoctl", "--node-provisioner", "karpenter"), 0, "1 more node"),
         (("--target-version", "kaitoctl", "--node-provisioner", "byo"), 0, "1 more node"),
     ],

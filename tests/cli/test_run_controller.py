@@ -129,6 +129,12 @@ def test_without_a_controller_the_waiting_user_is_told(bare: Shell, tmp_path: Pa
     # On a plane that other tests share, the Deployment of a controller may still be there, without pods.
     assert any(words in done.stderr for words in ("run-controller", "kaitoctl's controller is ready"))
     bare.kubectl("delete", "workspace", "lonely")
+    made = bare.kaitoctl(*CREATE, "--dry-run", "client", "-o", "yaml").stdout
+    (bare.home / "w.yaml").write_text(made)
+    late = bare.kaitoctl("apply", "-f", "w.yaml", "--yes", "--timeout", "2s", code=124)
+    (line,) = (line for line in late.stderr.splitlines() if "is not ready after 2s" in line)
+    assert line.count("default/w") == 1
+    bare.kubectl("delete", "workspace", "w")
 
 
 def test_a_cluster_without_the_crd_is_refused_at_once(tmp_path: Path) -> None:

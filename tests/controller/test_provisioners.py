@@ -267,6 +267,25 @@ def test_byo_takes_the_nodes_that_there_are() -> None:
     assert world.list(STATEFUL_SET)[0]["spec"]["replicas"] == 3
 
 
+def test_byo_counts_nodes_by_a_ready_one_whose_gpu_others_hold() -> None:
+    """As KAITO's estimator does: the number does not change once the node is free."""
+    world = World()
+    world.settings = Settings(provisioner="byo")
+    labels = {"apps": "w", "nvidia.com/gpu.product": "A100", "nvidia.com/gpu.count": "1"}
+    world.apply(NODE, gpu_node("own-0", {**labels, "nvidia.com/gpu.memory": "81920"}, "own"))
+    world.set_status(NODE, "own-0", node_status("1"))
+    limits = {"limits": {"nvidia.com/gpu": "1"}, "requests": {"nvidia.com/gpu": "1"}}
+    container = {"name": "c", "image": "i", "resources": limits}
+    guest: Object = {"metadata": {"name": "guest", "namespace": "default"}}
+    guest |= {"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "own-0", "containers": [container]}}
+    world.apply(POD, guest)
+    world.set_status(POD, "guest", {"phase": "Running"})
+    world.apply(kaito.WORKSPACE_V1BETA1, asks(machine=""))
+    world.settle()
+    assert "3 of 3 nodes missing" in messages(world)
+    assert world.list(kaito.WORKSPACE_V1BETA1)[0]["status"]["targetNodeCount"] == 3
+
+
 def test_byo_never_buys() -> None:
     world = own_nodes("A100")
     world.apply(kaito.WORKSPACE_V1BETA1, asks())  # with an instance type, which could be bought

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from builders import workspace
+from msgspec import structs
 
 from kaitoctl.kaito.deletion import consequences, remaining
-from kaitoctl.kaito.snapshot import Snapshot
+from kaitoctl.kaito.snapshot import Named, Snapshot
 
 
 def claim(name: str = "ws1", node: str = "n1", **annotations: str) -> Any:
@@ -170,6 +171,19 @@ def test_weights_on_volumes_stay_unless_the_stateful_set_takes_them_along() -> N
     policy = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}
     gone = consequences(Snapshot(workspace(), workloads=(stateful_set(**policy),), pods=(own,)), [own])
     assert gone.stays == ("PersistentVolumeClaim data", "node n1")
+
+
+def test_what_does_not_exist_is_not_said_to_stay() -> None:
+    ws = workspace()
+    ws["inference"]["config"] = "settings"
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    own = pod("falcon-0", volumes=[volume])
+    there = Snapshot(ws, pods=(own,))
+    names = ("ConfigMap settings", "PersistentVolumeClaim data")
+    assert set(names) <= set(consequences(there, [own]).stays)
+    missing = frozenset({Named("ConfigMap", "settings"), Named("PersistentVolumeClaim", "data")})
+    gone = consequences(structs.replace(there, missing=missing), [own])
+    assert not set(names) & set(gone.stays)
 
 
 def test_what_is_left_is_told_until_the_last_node_has_gone() -> None:
