@@ -222,9 +222,8 @@ def _of_unknown_size(
 
 
 def _share(world: World) -> planning.Share:
-    pods = world.stores.gpu_pods.values() if world.sees_pods else None
-    nodes, can_claim = world.stores.nodes.values(), world.stores.can_claim()
-    return planning.Share(nodes, pods, world.setting, can_claim=can_claim)
+    nodes, pods = world.stores.nodes.values(), world.stores.gpu_pods.values() if world.sees_pods else None
+    return planning.Share(nodes, pods, world.setting, can_claim=world.stores.can_claim())
 
 
 def _entry(

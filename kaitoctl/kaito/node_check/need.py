@@ -230,14 +230,13 @@ def labels_asked(workspace: Object, rules: Rules = OWN_RULES) -> dict[str, str]:
     asked = texts(below(workspace, "resource", "labelSelector", "matchLabels"))
     if not rules.is_modern:
         return asked
-    asked = {key: value for key, value in asked.items() if key not in api.RESERVED_LABELS}
+    if rules.provisioner != "azure-gpu-provisioner":
+        return {key: value for key, value in asked.items() if key not in api.RESERVED_LABELS}
     metadata = mapping(below(workspace, "metadata"))
-    if rules.provisioner == "azure-gpu-provisioner":
-        asked = {
-            api.LABEL_WORKSPACE: str(metadata.get("name") or ""),
-            api.LABEL_WORKSPACE_NAMESPACE: str(metadata.get("namespace") or "default"),
-        }
-    return asked
+    return {
+        api.LABEL_WORKSPACE: str(metadata.get("name") or ""),
+        api.LABEL_WORKSPACE_NAMESPACE: str(metadata.get("namespace") or "default"),
+    }
 
 
 def labels_read(workspace: Object, rules: Rules = OWN_RULES) -> list[str]:
@@ -253,13 +252,11 @@ def rules_for(workspace: Object, target: str, provisioner: str = "", *, known: C
     """The rules of a target version; without a provisioner the one that the Workspace suggests.
 
     From v0.12 on KAITO refuses an instance type on your own nodes and demands one everywhere else.
-    kaitoctl's own controller creates nodes unless it runs with `byo`, whatever the Workspace says.
     """
-    if target == OWN_RULES.target:
-        nobody = nobody_creates(provisioner) if provisioner == "byo" else ""
-        return Rules(target, provisioner or OWN_RULES.provisioner, known, nobody=nobody)
-    suggested = "azure-gpu-provisioner" if below(workspace, "resource", "instanceType") else "byo"
-    return Rules(target, provisioner or suggested, known)
+    is_own = target == OWN_RULES.target  # it creates nodes whatever the Workspace says
+    typed = OWN_RULES.provisioner if is_own or below(workspace, "resource", "instanceType") else "byo"
+    nobody = nobody_creates(provisioner) if is_own and provisioner == "byo" else ""
+    return Rules(target, provisioner or typed, known, nobody=nobody)
 
 
 class Need(Struct, frozen=True):
