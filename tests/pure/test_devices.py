@@ -66,6 +66,11 @@ def test_a_device_of_which_nobody_says_anything_explains_no_crash() -> None:
     assert "device plugin has ended" in loads.message
 
 
+def test_a_dra_driver_that_tells_no_health_is_as_most_are() -> None:
+    loads = holding("Unknown", resource="claim:gpu/req-0", ends=False).diagnosis()
+    assert "gpu-unhealthy" not in {cause.code for cause in loads.causes}
+
+
 @pytest.mark.parametrize("health", ["Healthy", "", "PermanentlyOdd"])
 def test_what_is_healthy_or_of_no_known_word_is_no_cause(health: str) -> None:
     assert holding(health).cause().code == "crash-loop"

@@ -496,10 +496,8 @@ def test_references_of_a_workspace() -> None:
     "spec",
     [
         5,
-        {
-            "imagePullSecrets": ["abc", {"name": 1}],
-            "volumes": [5, {"secret": "abc"}, {"projected": {"sources": 1}}],
-        },
+        {"imagePullSecrets": ["abc", {"name": 1}], "volumes": [5, {"secret": "abc"}]},
+        {"volumes": [{"projected": {"sources": 1}}, {"configMap": {"name": {}}}]},
         {"containers": [{"env": [{"valueFrom": "abc"}, 1], "envFrom": [{"secretRef": "abc"}]}, "c"]},
         {"containers": 1, "initContainers": [{"env": 1, "envFrom": {"secretRef": {"name": "s"}}}]},
     ],

@@ -12,7 +12,7 @@ from kaitoctl.advice import Command
 from kaitoctl.kaito.diagnosis.case import Case, blame, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kube import pod_state
-from kaitoctl.kube.objects import Object, dig
+from kaitoctl.kube.objects import Object, as_maps, dig
 
 _OF_DRA = "claim:"
 _SHOWN = 4
@@ -21,15 +21,17 @@ _SHOWN = 4
 def unhealthy_devices(case: Case) -> Iterator[Cause]:
     """Devices that a container holds, and that their plugin or driver calls unhealthy, or says nothing of.
 
-    Unknown is what a plugin leaves that has ended: pods that run lose nothing by that.
+    Unknown is what a plugin leaves that has ended: pods that run lose nothing by that. Of a DRA driver it
+    says nothing: most have no service that tells health (kubernetes pkg/kubelet/cm/dra/manager.go).
     """
     for pod in case.pods:
         if pod_state.is_finished(pod):
             continue
         for item in pod_state.container_statuses(pod):
-            for held in item.get("allocatedResourcesStatus") or ():
-                for health in ("Unhealthy", "Unknown"):
-                    found = [one for one in held.get("resources") or () if one.get("health") == health]
+            for held in as_maps(item.get("allocatedResourcesStatus")):
+                is_of_dra = str(held.get("name")).startswith(_OF_DRA)
+                for health in ("Unhealthy",) if is_of_dra else ("Unhealthy", "Unknown"):
+                    found = [one for one in as_maps(held.get("resources")) if one.get("health") == health]
                     if found:
                         yield _cause(case, pod, str(item.get("name")), str(held.get("name")), found)
 
@@ -48,8 +50,8 @@ def _cause(case: Case, pod: Object, container: str, resource: str, found: list[O
     hint = (
         f"check the pod of the {whose} on that node; what runs goes on"
         if is_unknown
-        else "check the node's kernel log (Xid) and nvidia-smi there; drain and reboot it, or replace it. A "
-        "pod that is made again gets another device only where one is free"
+        else "check the node's kernel log and the vendor's tool there (NVIDIA: Xid, nvidia-smi); drain and "
+        "reboot it, or replace it. A pod that is made again gets another device only where one is free"
     )
     return blame(
         "gpu-unhealthy",

@@ -249,8 +249,8 @@ _MEETS = (
     (
         r"(?:statuscode|returned error): (?P<code>503)",
         "its server answers the {kind} probe with {code}",
-        "the server says that it is not well, and its log says why: vLLM answers 503 when its engine has "
-        "died, and then only a restart of the pod helps",
+        "the server says that it does not serve, and its log says why: vLLM answers 503 when its engine has "
+        "died, and then only a restart of the pod helps; others (llama.cpp, SGLang) while they load a model",
     ),
     (
         r"(?:statuscode|returned error): (?P<code>5\d\d)",

@@ -197,9 +197,10 @@ class Scheduler(Struct):
         candidates = [self.nodes[key] for key in sorted(self.nodes)]
         used = self._usage()
         lost_race = lacks_claim = False
+        there: dict[ObjectKey, bool] = {}
         for pod in waiting:
             try:
-                if claim := (yield from _missing_claim(pod)):
+                if claim := (yield from _missing_claim(pod, there)):
                     lacks_claim = True
                     why = f'persistentvolumeclaim "{claim}" not found'
                     yield from self._refuse(pod, f"0/{len(candidates)} nodes are available: {why}.")
@@ -264,19 +265,30 @@ class Scheduler(Struct):
         yield from pods.record(pod, "FailedScheduling", message, source=NAME, clock=self.clock, warning=True)
 
 
-def _missing_claim(pod: Object) -> Generator[Request, Object, str]:
+def _missing_claim(pod: Object, there: dict[ObjectKey, bool]) -> Generator[Request, Object, str]:
     """The first claim of its volumes that does not exist; empty without.
+
+    Args:
+        pod: that waits.
+        there: which claims exist, as far as this pass has asked.
 
     Source: kubernetes v1.37 `pkg/scheduler/framework/plugins/volumebinding` (PreFilter).
     """
     for reference in references(pod):
-        if reference.kind == PERSISTENT_VOLUME_CLAIM.kind:
+        key = ObjectKey(key_of(pod).namespace, reference.name)
+        if reference.kind != PERSISTENT_VOLUME_CLAIM.kind:
+            continue
+        if key not in there:
             try:
-                yield request.get(PERSISTENT_VOLUME_CLAIM, key_of(pod).namespace, reference.name)
+                yield request.get(PERSISTENT_VOLUME_CLAIM, *key)
             except ApiError as error:
                 if error.status != 404:
                     raise
-                return reference.name
+                there[key] = False
+            else:
+                there[key] = True
+        if not there[key]:
+            return reference.name
     return ""
 
 
