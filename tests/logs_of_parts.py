@@ -3,7 +3,67 @@
 
 from __future__ import annotations
 
+_OOM = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total capacity of "
+    "15.77 GiB of which 42.88 MiB is free. "
+)
+_OURS = "Including non-PyTorch memory, this process has 2.70 GiB memory in use."
 OF_PARTS = [
+    # --- what stands before the cause, and does not end the server
+    (
+        "gpu-count-misfit",
+        "4",
+        "Exception in thread Thread-3 (_report_usage_worker):\nTraceback (most recent call last):\n"
+        '  File "/usr/lib/python3.12/threading.py", line 1075, in _bootstrap_inner\n    self.run()\n'
+        "PermissionError: [Errno 13] Permission denied: '/.config'\n"
+        "(EngineCore_DP0 pid=88) ERROR 11-30 09:00:01 [core.py:1341] EngineCore failed to start.\n"
+        "(EngineCore_DP0 pid=88) ValueError: World size (4) is larger than the number of available GPUs "
+        "(2) in this node. If this is intentional and you are using:\n- ray, set '--x ray'.",
+    ),
+    (
+        "cuda-out-of-memory",
+        "does not suffice",
+        "'HTTPError: 429 Client Error: Too Many Requests for url: https://huggingface.co/a/b' thrown while "
+        "requesting GET https://huggingface.co/a/b\nRetrying in 1s [Retry 1/5].\n"
+        "INFO 11-30 09:00:01 [default_loader.py:308] Loading weights took 9.10 seconds\n"
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.",
+    ),
+    (
+        "hub-rate-limited",
+        "429",
+        "'HTTPError: 429 Client Error: Too Many Requests for url: https://huggingface.co/a/b' thrown while "
+        "requesting GET https://huggingface.co/a/b\nRetrying in 1s [Retry 1/5].",
+    ),
+    (
+        "path-not-writable",
+        "",
+        "Exception in thread Thread-3 (_report_usage_worker):\nTraceback (most recent call last):\n"
+        "PermissionError: [Errno 13] Permission denied: '/.config'",
+    ),
+    # --- who else has the GPU
+    (
+        "cuda-out-of-memory",
+        "another process holds memory of this GPU (13.00 GiB)",
+        f"{_OOM}Process 4242 has 13.00 GiB memory in use. {_OURS}",
+    ),
+    (
+        "cuda-out-of-memory",
+        "another process holds memory of this GPU (13.00 GiB)",
+        f"{_OOM}{_OURS} Process 4242 has 13.00 GiB memory in use.",
+    ),
+    ("cuda-out-of-memory", "does not suffice", f"{_OOM}Process 4242 has 15.70 GiB memory in use."),
+    (
+        "cuda-out-of-memory",
+        "NCCL finds no GPU memory",
+        "RuntimeError: NCCL error: unhandled cuda error (run with NCCL_DEBUG=INFO for details)\n"
+        "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\n"
+        "Failed to CUDA calloc async 608 bytes",
+    ),
+    (
+        "gpu-program-failed",
+        "a CUDA call of NCCL failed",
+        "RuntimeError: NCCL error: unhandled cuda error (run with NCCL_DEBUG=INFO for details)",
+    ),
     # --- network
     (
         "gpus-disconnected",

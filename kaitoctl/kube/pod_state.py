@@ -110,8 +110,8 @@ def container_statuses(pod: Object) -> list[Object]:
 
 def container_specs(pod: Object) -> list[Object]:
     """Its containers, init containers first."""
-    spec = pod.get("spec") or {}
-    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    spec = as_map(pod.get("spec"))
+    return [*as_maps(spec.get("initContainers")), *as_maps(spec.get("containers"))]
 
 
 def summary(pod: Object) -> str:
@@ -246,26 +246,22 @@ _BEGINS_WITHIN_S = 60.0
 def references(pod: Object) -> list[Reference]:
     """The Secrets, ConfigMaps and claims of volumes that the Pod cannot do without, in order of use.
 
-    Guarantee: never raises, whatever the Pod looks like; what has another shape names nothing.
+    Guarantee: never raises, whatever the Pod looks like.
     """
     spec = as_map(pod.get("spec"))
-    found: list[Reference] = []
-
-    def note(kind: str, name: Any, use: Literal["pull", "env", "volume"], by: str = "") -> None:
-        if isinstance(name, str) and name:
-            found.append(Reference(kind, name, use, by))
-
-    for item in as_maps(spec.get("imagePullSecrets")):
-        note("Secret", item.get("name"), "pull")
+    pulls = as_maps(spec.get("imagePullSecrets"))
+    found: list[tuple[Any, ...]] = [("Secret", item.get("name"), "pull") for item in pulls]
     for volume in as_maps(spec.get("volumes")):
         name = str(volume.get("name"))
-        note("PersistentVolumeClaim", dig(volume, "persistentVolumeClaim", "claimName"), "volume", name)
+        found.append(
+            ("PersistentVolumeClaim", dig(volume, "persistentVolumeClaim", "claimName"), "volume", name)
+        )
         for source in (volume, *as_maps(dig(volume, "projected", "sources"))):
             for kind, part, key in (("Secret", "secret", "secretName"), ("ConfigMap", "configMap", "name")):
                 given = as_map(source.get(part))
                 if not given.get("optional"):  # a projected secret says `name`
-                    note(kind, given.get(key) or given.get("name"), "volume", name)
-    for container in (*as_maps(spec.get("initContainers")), *as_maps(spec.get("containers"))):
+                    found.append((kind, given.get(key) or given.get("name"), "volume", name))
+    for container in container_specs(pod):
         by = str(container.get("name"))
         given_env = [as_map(item.get("valueFrom")) for item in as_maps(container.get("env"))]
         for sources, prefix in ((given_env, "KeyRef"), (as_maps(container.get("envFrom")), "Ref")):
@@ -273,8 +269,8 @@ def references(pod: Object) -> list[Reference]:
                 for kind, part in (("Secret", "secret"), ("ConfigMap", "configMap")):
                     named = as_map(source.get(part + prefix))
                     if not named.get("optional"):
-                        note(kind, named.get("name"), "env", by)
-    return found
+                        found.append((kind, named.get("name"), "env", by))
+    return [Reference(*one) for one in found if isinstance(one[1], str) and one[1]]
 
 
 def gpu_request(pod: Object, resource: str) -> int:

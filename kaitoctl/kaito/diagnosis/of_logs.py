@@ -44,8 +44,15 @@ _VALUE = r"(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>[^\s\",}]+))"
 _STRUCTURED = r"\{.{0,200}\"(?:level|lvl|levelname|severity)\":|(?:\w{1,9}=\S{1,40} )?level=\w{3,8} "
 _LEVELS = {"WARN": "WARNING", "ERR": "ERROR", "DPANIC": "FATAL", "PANIC": "FATAL", "TRACE": "DEBUG"}
 _LETTERS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
-_UNIMPORTANT = ("DEBUG", "INFO", "WARNING")
+_ASIDE = "ASIDE"
+_UNIMPORTANT = ("DEBUG", "INFO", "WARNING", _ASIDE)
+_THREAD = r"Exception in thread \S"
+_CHAINED = r"During handling of the above|The above exception was the direct cause"
+# A try of several, which a library tells without a level. Source: huggingface_hub 1.x utils/_http.py
+# (http_backoff), urllib3 2.x connectionpool.py.
+_TRIED = r"'?.{0,600} thrown while requesting [A-Z]{3,6} |Retrying in \d|Retrying \(Retry\("
 _FRAME = r"  +File \"|    \S|\s*\^[\^~ ]*$|\t+at \S|\t\S+\.go:\d+|goroutine \d+ \["
+_OF_TRACE = rf"Traceback |{_FRAME}"
 # Python 3.11 draws the exceptions of a group behind bars.
 _GROUP = r" {2,40}(?:\| ?)+(?=\S| {2})| {2,40}\+[-+]+[ \d-]*"
 # What stands at the end of a log and says only that something else went wrong.
@@ -160,10 +167,10 @@ def last_error(log: str) -> str:
         for number, (level, line) in reversed(list(enumerate(lines)))
         if line.strip() and not re.match(_FRAME, line) and not re.search(_WRAPPERS, line)
     ]
-    for number, _, line in spoken:
+    for number, level, line in spoken:
         if found := re.match(_VALUE_ERROR, line):
             return printable_line(found["words"])
-        if re.match(_EXCEPTION, line.strip()):
+        if level != _ASIDE and re.match(_EXCEPTION, line.strip()):
             return printable_line(line + _rest(lines[number + 1 :], line))
     for number, level, line in spoken:
         if level in ("ERROR", "CRITICAL", "FATAL"):
@@ -213,6 +220,22 @@ def lines_of(log: str) -> list[tuple[str, str]]:
         text = re.sub(rf"^(?:{_GROUP})", "", text)
         text = _with_option(found, text)
         found.append(_structured(text) or (level or _level_within(text), text))
+    return _with_threads_aside(found)
+
+
+def _with_threads_aside(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The tracebacks of threads at a level of their own: one that ends so does not end its process."""
+    found: list[tuple[str, str]] = []
+    is_aside = has_ended = False
+    for level, line in lines:
+        is_between = not line.strip() or bool(re.match(_CHAINED, line))
+        if re.match(_THREAD, line):
+            is_aside, has_ended = True, False
+        elif is_aside:
+            is_exception = bool(re.match(_EXCEPTION, line.strip()))
+            is_aside = is_between or (not has_ended and (is_exception or bool(re.match(_OF_TRACE, line))))
+            has_ended = is_exception or (has_ended and not re.match(_CHAINED, line))
+        found.append((_ASIDE, line) if is_aside else (level, line))
     return found
 
 
@@ -239,6 +262,8 @@ def _level_within(line: str) -> str:
     """The level that a line gives in its own way, or an empty string."""
     if re.match(_NCCL_INFO, line):
         return "INFO"
+    if re.match(_TRIED, line):
+        return "WARNING"
     letter = re.match(_GLOG, line)
     return _LETTERS[letter["letter"]] if letter else ""
 
@@ -248,7 +273,8 @@ def _candidates(lines: list[tuple[str, str]], *, passing: bool) -> list[str]:
     told = dict.fromkeys(
         line
         for level, line in lines
-        if (level == "WARNING" if passing else level not in _UNIMPORTANT) and not re.match(_FRAME, line)
+        if (level in ("WARNING", _ASIDE) if passing else level not in _UNIMPORTANT)
+        and not re.match(_FRAME, line)
     )
     found, length = [], 0
     for line in reversed(told):

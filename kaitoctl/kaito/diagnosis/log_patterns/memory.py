@@ -7,6 +7,13 @@ from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, RAY, TORCH, VLLM
 _LARGER = "take GPUs with more memory, a smaller max-model-len, or a smaller model"
 _SHM = "mount an emptyDir with medium: Memory at /dev/shm in the pod template, large enough"
 
+_ANOTHERS = Reading(
+    "cuda-out-of-memory",
+    "another process holds memory of this GPU ({theirs})",
+    "check what else runs on the GPU (nvidia-smi on the node; GPU sharing): end it, or keep it away",
+    f"{TORCH} c10/cuda/CUDACachingAllocator.cpp, which tells its own memory from others'",
+    step="node",
+)
 PATTERNS: tuple[Row, ...] = (
     # --- memory of the GPU
     (
@@ -120,6 +127,16 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"this process has [\d.]{1,8} [GM]iB memory in use\. "
+        r"Process \d+ has (?P<theirs>[1-9]\d{0,3}\.\d+ GiB)",
+        _ANOTHERS,
+    ),
+    (
+        r"Process \d+ has (?P<theirs>[1-9]\d{0,3}\.\d+ GiB) memory in use\. "
+        r"(?:Including .{0,40}this process has |Process \d+ has [1-9]\d{0,3}\.\d+ GiB)",
+        _ANOTHERS,
+    ),
+    (
         r"out of memory\. Tried to allocate (?P<asked>[\d.]+ [KMGT]iB)[.(; ]{1,3}GPU \d+ has a total "
         r"capacity of (?P<total>[\d.]+ [KMGT]iB)",
         Reading(
@@ -136,6 +153,15 @@ PATTERNS: tuple[Row, ...] = (
             "the GPU's memory does not suffice: {asked} more were asked for",
             _LARGER,
             "PyTorch 1.13 to 2.1 c10/cuda/CUDACachingAllocator.cpp",
+        ),
+    ),
+    (
+        r"Failed to CUDA (?:calloc|malloc|host alloc)",
+        Reading(
+            "cuda-out-of-memory",
+            "NCCL finds no GPU memory for itself beside the server's",
+            "lower gpu-memory-utilization (" + WHERE + "), and check what else runs on the GPU",
+            f"{NCCL} src/include/alloc.h",
         ),
     ),
     (

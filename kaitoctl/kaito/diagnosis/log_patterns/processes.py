@@ -315,8 +315,18 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)\bNCCL error\b|nccl(?:System|UnhandledCuda|Remote|Internal|InvalidUsage)\w{0,8}Error|"
-        r"ncclInvalidUsage|unhandled (?:system|cuda) error|DistBackendError|DistNetworkError|DistStoreError|"
+        r"(?i)ncclUnhandledCudaError|unhandled cuda error",
+        Reading(
+            "gpu-program-failed",
+            "a CUDA call of NCCL failed on this node",
+            "see what stands behind `Last error:`; check the memory that is left on its GPUs, and its driver",
+            f"{NCCL} src/include/checks.h",
+            depth=1,
+        ),
+    ),
+    (
+        r"(?i)\bNCCL error\b|nccl(?:System|Remote|Internal|InvalidUsage)\w{0,8}Error|"
+        r"ncclInvalidUsage|unhandled system error|DistBackendError|DistNetworkError|DistStoreError|"
         r"Watchdog caught collective operation timeout|client socket has timed out|"
         r"Gloo connectFullMesh failed|Connection closed by (?:remote )?peer|"
         r"NCCL WARN .{0,80}(?:socketStartConnect|Connect to .{1,60} failed|NET/IB : Got (?:completion|async)|"
