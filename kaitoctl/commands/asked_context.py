@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Command, text
 from kaitoctl.commands.cluster import present
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import estimate, kubectl_hints
@@ -109,6 +109,11 @@ class Missing(NamedTuple):
     message: str
     is_refused: bool
     create: Advice = ""
+
+    @property
+    def line(self) -> str:
+        """The message, with the command behind it."""
+        return self.message + (f" ({text(self.create)})" if self.create else "")
 
 
 async def missing_references(

@@ -278,8 +278,8 @@ class _Judge:
 
     async def _references(self, body: Object, before: Object | None) -> tuple[list[str], list[str]]:
         missing = await missing_references(body, self._look_up, self._config_maps, before=before)
-        problems = [item.message for item in missing if item.is_refused]
-        return problems, [item.message for item in missing if not item.is_refused]
+        problems = [item.line for item in missing if item.is_refused]
+        return problems, [item.line for item in missing if not item.is_refused]
 
     async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
         """As `looked_up`, asked for once."""
