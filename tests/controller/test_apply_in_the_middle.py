@@ -439,7 +439,9 @@ def test_a_pull_secret_that_has_gone_since_stands_in_no_changes_way() -> None:
     assert not change.problems
     assert any(
         one.startswith("there is no pull secret gone in namespace default (") for one in change.warnings
-    )
+    assert [one.partition(" (")[0] for one in change.problems] == [
+        "there is no pull secret gone in namespace default"
+    ]
     (change,) = planned(world, workspace("two", adapters=[{**ADAPTER, **gone}])).changes
     assert change.problems == ("there is no pull secret gone in namespace default",)
 
