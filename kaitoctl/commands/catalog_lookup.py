@@ -47,7 +47,7 @@ def look_up(known: Catalog, name: str, target: str | None) -> list[Preset | Mode
     preset, model = known.preset(name), known.model(name)
     found = [item for item in (preset, model) if item is not None]
     if not found:
-        names = [*known.presets, *known.model_names()]
+        names = [*known.model_names(), *known.presets]
         near = catalog.close_matches(name, names)
         hint = f"did you mean {' or '.join(near)}?" if near else "`kaitoctl models list` names them all"
         if "/" in name:  # KAITO takes any of Hugging Face; its size is the user's to say

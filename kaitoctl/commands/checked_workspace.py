@@ -26,7 +26,7 @@ def from_flags(described: DescribedWorkspace, catalog: Catalog) -> Object:
     """
     preset = described.preset
     if preset and "/" not in preset and catalog.preset(preset) is None and catalog.model(preset) is None:
-        near = close_matches(preset, [*catalog.presets, *catalog.model_names()])
+        near = close_matches(preset, [*catalog.model_names(), *catalog.presets])
         hint = f"did you mean {' or '.join(near)}?" if near else "kaitoctl models lists them"
         raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
     resource: Object = {

@@ -281,8 +281,10 @@ def _insist_on_name(made: Object, name: str, namespace: str | None) -> None:
     metadata = made.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     if metadata.get("name") != name:
+        made_name = metadata.get("name")
+        other = "without a name" if made_name is None else f"named {made_name!r}"
         raise InputError(
-            f"the template makes a Workspace named {metadata.get('name')!r}, and not {name!r}",
+            f"the template makes a Workspace {other}, and not {name!r}",
             hint="write  name: {{ name }}  in it",
         )
     if not metadata.get("namespace"):

@@ -292,8 +292,10 @@ def _goal(text: str, before: Object) -> Object:
         raise InputError(f"{len(documents)} documents; one is expected")
     (goal,) = documents
     for part in ("apiVersion", "kind"):
-        if goal.get(part) != before[part]:
-            raise InputError(f"{part}: {goal.get(part)!r} instead of {before[part]!r}")
+        if goal.get(part) is None:
+            raise InputError(f"{part} is missing; it was {before[part]}")
+        if goal[part] != before[part]:
+            raise InputError(f"{part}: {goal[part]!r} instead of {before[part]!r}")
     metadata = goal.get("metadata")
     if not isinstance(metadata, dict) or key_of({"metadata": {**metadata}}) != key_of(before):
         raise InputError(f"metadata: name and namespace are those of another object than {key_of(before)}")

@@ -18,7 +18,7 @@ def set_model(*, preset: str, model: str, sandbox_name: str) -> None:
     folder = sandbox_process.folder(sandbox_name)
     name = sandbox_models.named(preset, SHIPPED)
     if not name:
-        near = close_matches(preset, [*SHIPPED.presets, *SHIPPED.model_names()])
+        near = close_matches(preset, [*SHIPPED.model_names(), *SHIPPED.presets])
         hint = f"did you mean {near[0]}?" if near else "kaitoctl models lists them"
         raise InputError(f'preset "{preset}" is not in the catalog', hint=hint)
     extra_packages.require()

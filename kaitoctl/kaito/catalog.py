@@ -436,11 +436,15 @@ SHIPPED = Catalog()
 def close_matches(name: str, known: Iterable[str]) -> list[str]:
     """At most three of the known names that `name` was probably meant to be, best first.
 
-    Case does not count, and the beginning of a name is as good as a likeness.
+    Case, what joins words and what stands before a slash do not count; a beginning is as good as a likeness.
     """
     # Nobody means "phi-2" by a megabyte of text, and comparing one takes seconds.
     wanted = name.casefold()[:253]
     by_folded = {candidate.casefold(): candidate for candidate in known}
-    begun = [candidate for candidate in by_folded if len(wanted) >= 3 and candidate.startswith(wanted)]
+    if "/" not in wanted:
+        for folded, meant in list(by_folded.items()):
+            by_folded.setdefault(folded.rpartition("/")[2], meant)
+    plain = re.sub("[-._ ]", "", wanted)
+    begun = [one for one in by_folded if len(plain) > 2 and re.sub("[-._ ]", "", one).startswith(plain)]
     ranked = dict.fromkeys([*begun, *get_close_matches(wanted, by_folded, n=3, cutoff=0.6)])
-    return [by_folded[candidate] for candidate in ranked][:3]
+    return list(dict.fromkeys(by_folded[candidate] for candidate in ranked))[:3]

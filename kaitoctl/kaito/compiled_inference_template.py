@@ -13,10 +13,10 @@ SOURCE = """\
     config (name of a ConfigMap for the server), model_access_secret (v1beta1: a Secret with HF_TOKEN). -#}
 {% set is_new = api_version == "v1beta1" %}
 {% if is_new and preferred_nodes %}
-{{ fail("v1beta1 does not read preferredNodes: label those nodes (v1alpha1 does, before KAITO v0.11)") }}
+{{ fail("--preferred-node: v1beta1 reads no preferredNodes; label these nodes (v1alpha1 did before v0.11)") }}
 {% endif %}
 {% if is_new and private_image %}
-{{ fail("v1beta1 does not use private images: only v1alpha1 does, before KAITO v0.11") }}
+{{ fail("--private-image: v1beta1 does not use it: only v1alpha1 does, before KAITO v0.11") }}
 {% endif %}
 apiVersion: kaito.sh/{{ api_version }}
 kind: Workspace

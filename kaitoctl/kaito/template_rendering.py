@@ -133,6 +133,8 @@ def render(template: str, values: Mapping[str, Any], *, source: str) -> Object:
             hint="shipped: " + ", ".join(f"{name}{templates.SUFFIX}" for name in templates.names()),
         ) from None
     except (TemplateError, Refused) as error:
+        if isinstance(error, _Failed) and _place(error, source).startswith(templates.SHIPPED):
+            raise InputError(str(error)) from None  # it is about what was asked for, and not about its line
         missing = re.fullmatch(r"'(\w+)' is undefined", str(error))
         hint = f"give it with --set {missing[1]}=VALUE" if missing else ""
         raise InputError(f"{_place(error, source)}: {error}", hint=hint) from None
@@ -156,6 +158,10 @@ def render(template: str, values: Mapping[str, Any], *, source: str) -> Object:
     return documents[0]
 
 
+class _Failed(Refused):
+    """A template has called `fail`."""
+
+
 _UNNAMED = "<template>"  # how jinja calls a template that came as text
 
 
@@ -165,7 +171,7 @@ def _environment(finalize: Callable[[Any], str]) -> Environment:
         return (*templates.text_of(plain_name), None) if plain_name in templates.names() else None
 
     def fail(message: str) -> None:
-        raise Refused(str(message))
+        raise _Failed(str(message))
 
     environment = template_sandbox.environment(finalize, shipped)
     environment.filters["tojson"] = _JsonText

@@ -105,7 +105,8 @@ def _identity(subject: Subject) -> Iterator[Problem]:
     elif subject.is_v1beta1 and subject.is_old:
         yield error("apiVersion", "KW103", f"KAITO {subject.kaito} does not serve {version}")
     if kind != WORKSPACE.kind:
-        yield error("kind", "KW103", f"{kind!r} is not {WORKSPACE.kind}")
+        what = "it is missing; it must be" if kind is None else f"{kind!r} is not"
+        yield error("kind", "KW103", f"{what} {WORKSPACE.kind}")
 
 
 def _metadata(subject: Subject) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ Source: KAITO v0.3.2, v0.4.0 and v0.12, `api/*/workspace_validation.go`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from kaitoctl.advice import Advice, Command
@@ -102,16 +102,15 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
         }
         known = None
     if known is None:
+        hint: Advice = _elsewhere(subject, name) or did_you_mean(name, [*_models_too(subject), *presets])
         message = f"preset {name[:80]!r} is not in the catalog"
-        hint: Advice = _elsewhere(subject, name) or did_you_mean(name, [*presets, *_models_too(subject)])
+        message += f" of KAITO {subject.kaito}" if subject.release else ""
+        names = list(presets)
+        if subject.setting.target is None:  # nobody has named the release that its API version suggests
+            names = subject.setting.catalog.model_names()
         if not hint and subject.target == OWN:
             hint = Command("kaitoctl models list") + " shows them all"
-        yield error(
-            f"{where}.name",
-            "KW142",
-            message + (f" of KAITO {subject.kaito}" if subject.release else ""),
-            hint or f"known presets: {', '.join(presets)}",
-        )
+        yield error(f"{where}.name", "KW142", message, hint or _known(names))
     elif known.access_mode == "private" and preset.get("accessMode") != "private":
         yield error(
             f"{where}.accessMode",
@@ -119,6 +118,12 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
             f"the image of {known.name} is not published",
             "set accessMode: private and presetOptions.image to an image of your own",
         )
+
+
+def _known(names: Collection[str]) -> str:
+    """The presets that have names of their own, of which most are asked for; ids are what any model has."""
+    ids = " (or a Hugging Face id: owner/model)" if any(map(_is_id, names)) else ""
+    return f"known presets: {', '.join(name for name in names if '/' not in name)}{ids}"
 
 
 def _elsewhere(subject: Subject, name: str) -> str:
@@ -160,7 +165,7 @@ def _listed_preset(subject: Subject, where: str, name: str) -> Iterator[Problem]
         yield warning(f"{where}.name", "KW149", message, did_you_mean(name, names))
     else:
         message = f"KAITO {release.version} does not know {name[:80]!r}"
-        near = did_you_mean(name, names) or f"known presets: {', '.join(names)}"
+        near = did_you_mean(name, names) or _known(names)
         hint = _elsewhere(subject, name) or near
         yield error(f"{where}.name", "KW142", message, hint)
 
@@ -176,7 +181,7 @@ def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) 
             f"KAITO {subject.kaito} {'no longer serves' if gone else 'does not know'} {name[:80]!r}",
             did_you_mean(name, subject.setting.catalog.model_names())
             or _elsewhere(subject, name)
-            or "give a Hugging Face id: owner/model",
+            or _known(subject.setting.catalog.model_names()),
         )
     elif not subject.is_v1beta1 and where.startswith("inference."):
         yield error(
