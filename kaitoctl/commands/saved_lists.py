@@ -86,7 +86,7 @@ def objects_and(
     if other and has_others:
         theirs = _Source(file, other, option)
         beside = [obj for document in documents for obj in _objects(document, theirs, {})]
-    named = [obj for obj in beside if obj.get("kind") == other and _has_a_name(obj)]
+    named = [obj for obj in beside if obj.get("kind") == other and _has_a_name(obj) and _is_ours(obj)]
     return found if kind == "Workspace" else _last_versions(found), named
 
 
@@ -103,9 +103,7 @@ def _found(
     others: dict[str, None] = {}
     found = [obj for document in documents for obj in _objects(document, source, others)]
     if not found and others:
-        raise source.error_for(
-            " and ".join(other if other.endswith("s") else f"{other}s" for other in others)
-        )
+        raise source.error_for(" and ".join(others))
     if not documents:
         raise source.error_for("nothing")
     return found, documents
@@ -146,7 +144,10 @@ class _Source:
 
     def error_for(self, what: str) -> InputError:
         """The error for a file that holds something else."""
-        return InputError(f"{self.name} holds {what}, not {self.kind}s", hint=self._how())
+        ours = f"{self.kind}s"
+        if what.startswith(f"{ours} of "):
+            ours += f" of {_OF_KUBERNETES}"
+        return InputError(f"{self.name} holds {what}, not {ours}", hint=self._how())
 
     def _how(self) -> Advice:
         plural = f"{self.kind.lower()}s"
@@ -336,7 +337,10 @@ def _objects(document: Any, source: _Source, others: dict[str, None]) -> Iterato
     ):
         raise source.error_for("one page of a longer list")
     if own not in (None, "List", f"{source.kind}List"):
-        others[str(own).removesuffix("List")] = None
+        others[_plural(str(own).removesuffix("List"))] = None
+        return
+    if own not in (None, "List") and (foreign := _foreign(source.kind, document)):
+        others[foreign] = None
         return
     for item in listed:
         if not isinstance(item, dict):
@@ -349,17 +353,46 @@ _FLEETS = ("InferenceSet", "MultiRoleInference")  # each stands for Workspaces
 
 def _one(obj: Object, source: _Source, others: dict[str, None]) -> Iterator[Object]:
     own = obj.get("kind")
-    if own == source.kind:
+    if own in (source.kind, None) and (foreign := _foreign(source.kind, obj)):
+        others[foreign] = None
+    elif own == source.kind:
         yield obj
     elif own in _FLEETS and source.kind == "Workspace" and isinstance(obj.get("metadata"), dict):
         yield from demands(obj)
     elif own is not None:
-        others[str(own)] = None
+        others[_plural(str(own))] = None
     elif _has_a_name(obj) or (source.kind == "Workspace" and "resource" in obj):
         yield obj
     else:
         keys = ", ".join(str(key)[:30] for key in list(obj)[:3])
         raise source.error_for(f"a map without kind and name ({keys})" if keys else "an empty map")
+
+
+# Other groups have kinds of these names, too: Rancher's management.cattle.io/v3 Node, OpenShift's
+# config.openshift.io/v1 Node.
+_OF_KUBERNETES = "apiVersion v1"
+_CORE = ("Node", "Pod", "ConfigMap")
+
+
+def _foreign(kind: str, obj: Object) -> str:
+    """In words, what an object or list is whose kind has the right name in another API group.
+
+    Items of a list from the API server say neither kind nor apiVersion: the list says it for them.
+    """
+    version = obj.get("apiVersion")
+    if kind not in _CORE or version in (None, "v1"):
+        return ""
+    return f"{kind}s of apiVersion {str(version)[:80]}"
+
+
+def _is_ours(obj: Object) -> bool:
+    """Whether an object beside the others is KAITO's or Kubernetes': Terraform has Workspaces, too."""
+    version = str(obj.get("apiVersion") or "v1")
+    return version == "v1" or version.startswith("kaito.sh/")
+
+
+def _plural(kind: str) -> str:
+    return kind if kind.endswith("s") else f"{kind}s"
 
 
 def _has_a_name(obj: Object) -> bool:

@@ -17,7 +17,7 @@ import yaml
 from builders import node, pod
 
 from kaitoctl.advice import text
-from kaitoctl.commands.saved_lists import objects
+from kaitoctl.commands.saved_lists import objects, objects_and
 from kaitoctl.errors import InputError
 from kaitoctl.kube import partial_decoding
 
@@ -40,6 +40,12 @@ READ: dict[str, str | bytes] = {
     "list": TEXT,
     "node-list": json.dumps({**LIST, "kind": "NodeList"}),
     "no-kind": json.dumps({"items": [A, B]}),
+    "items-without-types": json.dumps(
+        {**LIST, "kind": "NodeList", "items": [{"metadata": A["metadata"]}, {"metadata": B["metadata"]}]}
+    ),
+    "beside-those-of-openshift": json.dumps(
+        [A, {**A, "apiVersion": "config.openshift.io/v1", "metadata": {"name": "cluster"}}, B]
+    ),
     "array": json.dumps([A, B]),
     "array-of-lists": json.dumps([LIST]),
     "json-lines": f"{json.dumps(A)}\n{json.dumps(B)}\n",
@@ -106,6 +112,26 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "pods-in-a-list": (json.dumps({"kind": "List", "items": [pod()]}), "holds Pods, not Nodes"),
     "one-pod": (json.dumps(pod()), "holds Pods, not Nodes"),
     "metrics": (json.dumps({"kind": "NodeMetricsList", "items": []}), "holds NodeMetrics, not Nodes"),
+    "nodes-of-rancher": (
+        json.dumps({"apiVersion": "management.cattle.io/v3", "kind": "NodeList", "items": [A]}),
+        "holds Nodes of apiVersion management.cattle.io/v3, not Nodes of apiVersion v1",
+    ),
+    "no-nodes-of-rancher": (
+        json.dumps({"apiVersion": "management.cattle.io/v3", "kind": "NodeList", "items": []}),
+        "holds Nodes of apiVersion management.cattle.io/v3",
+    ),
+    "nodes-of-openshift-in-a-list": (
+        json.dumps({**LIST, "items": [{**A, "apiVersion": "config.openshift.io/v1"}]}),
+        "holds Nodes of apiVersion config.openshift.io/v1",
+    ),
+    "nodes-of-others-without-kind": (
+        json.dumps([{"apiVersion": "example.com/v1", "metadata": {"name": "a"}}]),
+        "holds Nodes of apiVersion example.com/v1",
+    ),
+    "node-of-openshift": (
+        yaml.safe_dump({**A, "apiVersion": "config.openshift.io/v1"}),
+        "holds Nodes of apiVersion config.openshift.io/v1",
+    ),
     "kubeconfig": (yaml.safe_dump({"kind": "Config", "users": []}), "holds Configs"),
     "map": ('{"error": "x"}', "a map without kind and name (error)"),
     "empty-map": ("{}", "an empty map"),
@@ -177,3 +203,12 @@ def test_metadata_that_is_no_map_names_nothing(tmp_path: Path) -> None:
     values: list[Any] = ["text", ["a"], None, {}]
     nodes: list[Any] = [{"kind": "Node", "metadata": metadata} for metadata in values]
     assert objects(saved(tmp_path, json.dumps({"items": nodes})), "Node", option="--nodes") == nodes
+
+
+def test_workspaces_of_others_beside_the_nodes_are_left_out(tmp_path: Path) -> None:
+    """Terraform's operator has a kind Workspace, too, and `kubectl get nodes,workspaces` may mean that."""
+    ours = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "metadata": {"name": "falcon"}}
+    theirs = {"apiVersion": "app.terraform.io/v1alpha2", "kind": "Workspace", "metadata": {"name": "infra"}}
+    file = saved(tmp_path, json.dumps({**LIST, "items": [A, theirs, ours, B]}))
+    found, beside = objects_and("Workspace", file, "Node", option="--nodes")
+    assert ([item["metadata"]["name"] for item in found], beside) == (["gpu-a", "gpu-b"], [ours])
