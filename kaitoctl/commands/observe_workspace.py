@@ -21,8 +21,7 @@ from kaitoctl.commands.observation import (
 )
 from kaitoctl.kaito import api
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
-from kaitoctl.kaito.serving import slice_of_endpoints
-from kaitoctl.kaito.snapshot import Snapshot, node_names
+from kaitoctl.kaito.snapshot import Snapshot, node_names, slice_of_endpoints
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.objects import (
     DEPLOYMENT,

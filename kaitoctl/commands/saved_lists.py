@@ -336,11 +336,8 @@ def _objects(document: Any, source: _Source, others: dict[str, None]) -> Iterato
         paging.get("continue") or paging.get("remainingItemCount")
     ):
         raise source.error_for("one page of a longer list")
-    if own not in (None, "List", f"{source.kind}List"):
-        others[_plural(str(own).removesuffix("List"))] = None
-        return
-    if own not in (None, "List") and (foreign := _foreign(source.kind, document)):
-        others[foreign] = None
+    if other := _other_list(document, source.kind):
+        others[other] = None
         return
     for item in listed:
         if not isinstance(item, dict):
@@ -389,6 +386,14 @@ def _is_ours(obj: Object) -> bool:
     """Whether an object beside the others is KAITO's or Kubernetes': Terraform has Workspaces, too."""
     version = str(obj.get("apiVersion") or "v1")
     return version == "v1" or version.startswith("kaito.sh/")
+
+
+def _other_list(document: Object, kind: str) -> str:
+    """In words, of what else a list is; empty for one of the kind, and for one of anything."""
+    own = document.get("kind")
+    if own in (None, "List"):
+        return ""
+    return _foreign(kind, document) if own == f"{kind}List" else _plural(str(own).removesuffix("List"))
 
 
 def _plural(kind: str) -> str:

@@ -31,7 +31,7 @@ Gap = Literal["", "pods", "missing", "type", "selector", "port", "endpoints"]
 endpoints that nobody has written."""
 
 _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
-_MAIN_PORT = 80
+MAIN_PORT = 80
 
 
 class Serving(Struct, frozen=True):
@@ -91,8 +91,8 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
         words = f"the selector of Service {name}, {selector_text(selector)}, fits none of its ready pods"
         return Serving(gap="selector", words=words if selector else f"Service {name} has no selector")
     port = asked_port(service)
-    if port is None:
-        return Serving(gap="port", words=f"Service {name} has no port")
+    if port is None or lacks_main_port(seen, service):
+        return Serving(gap="port", words=_no_main_port(name, service))
     if not selector:  # whoever writes its endpoints says which port they are asked at
         reached = [pod for pod in chosen if any(_leads_to(seen, item, pod, port) for item in slices)]
         return Serving(_names(reached)) if reached else _no_endpoints(seen, port, chosen)
@@ -225,11 +225,30 @@ def main_service(seen: Snapshot) -> Object | None:
 
 
 def asked_port(service: Object) -> Object | None:
-    """The port that prompts go to: the one called `http`, or else 80, or else the first."""
+    """The port that prompts go to: 80, which `http://NAME` means, or else `http`, or else the first."""
     ports = [port for port in dig(service, "spec", "ports") or () if isinstance(port, dict)]
     named = [port for port in ports if port.get("name") == "http"]
-    plain = [port for port in ports if port.get("port") == _MAIN_PORT]
-    return next(iter((*named, *plain, *ports)), None)
+    plain = [port for port in ports if port.get("port") == MAIN_PORT]
+    plain.sort(key=lambda port: port.get("protocol") == "UDP")
+    return next(iter((*plain, *named, *ports)), None)
+
+
+def lacks_main_port(seen: Snapshot, service: Object) -> bool:
+    """Whether a Service has lost the port 80 that KAITO gave it: whoever asks `http://NAME` is refused.
+
+    A custom pod may be asked at any port, and a headless Service has those of the pods.
+    Source: KAITO v0.3.2 to v0.12 pkg/workspace/manifests (GenerateServiceManifest).
+    """
+    spec = service.get("spec") or {}
+    if spec.get("clusterIP") == "None" or dig(seen.workspace, "inference", "template") is not None:
+        return False
+    return all(port.get("port") != MAIN_PORT for port in spec.get("ports") or ())
+
+
+def _no_main_port(name: str, service: Object) -> str:
+    others = _ports_of([service.get("spec") or {}])
+    lacks = f" {MAIN_PORT}, which http://{name} asks; it has {others}" if others else ""
+    return f"Service {name} has no port{lacks}"
 
 
 def target_port(port: Object, pod: Object) -> int | None:
@@ -343,6 +362,8 @@ def _of_addresses(seen: Snapshot) -> Serving:
     is_told = "endpointslices" not in seen.unseen
     service = main_service(seen) or {}
     port = asked_port(service) or {}
+    if service and lacks_main_port(seen, service):
+        return Serving(gap="port", words=_no_main_port(_name(seen), service))
     target = target_port(port, {}) if dig(service, "spec", "selector") else None
     ready = [item for item in seen.slices if any(map(_is_ready, item.get("endpoints") or ()))]
     leading = [
@@ -401,27 +422,6 @@ def _names(pods: Iterable[Object]) -> tuple[str, ...]:
 
 def _name(seen: Snapshot) -> str:
     return key_of(seen.workspace).name if seen.workspace else ""
-
-
-def slice_of_endpoints(endpoints: Object) -> list[Object]:
-    """Core Endpoints as EndpointSlices, for clusters that show no others."""
-    return [
-        {
-            "kind": "EndpointSlice",
-            "metadata": endpoints["metadata"],
-            "ports": subset.get("ports") or [],
-            "endpoints": [
-                {
-                    "addresses": [item.get("ip")],
-                    "conditions": {"ready": is_ready},
-                    "targetRef": item.get("targetRef"),
-                }
-                for part, is_ready in (("addresses", True), ("notReadyAddresses", False))
-                for item in subset.get(part) or ()
-            ],
-        }
-        for subset in endpoints.get("subsets") or ()
-    ]
 
 
 _LOCAL_ANNOTATION = "sandbox.kaitoctl.dev/address"

@@ -246,3 +246,24 @@ def is_at_work(seen: Snapshot, pod: Object) -> bool:
         return pod_state.is_on_its_way(pod)
     newest: Object = next(iter(seen.events_of(pod)), {})
     return newest.get("reason") in _BEGINS
+
+
+def slice_of_endpoints(endpoints: Object) -> list[Object]:
+    """Core Endpoints as EndpointSlices, for clusters that show no others."""
+    return [
+        {
+            "kind": "EndpointSlice",
+            "metadata": endpoints["metadata"],
+            "ports": subset.get("ports") or [],
+            "endpoints": [
+                {
+                    "addresses": [item.get("ip")],
+                    "conditions": {"ready": is_ready},
+                    "targetRef": item.get("targetRef"),
+                }
+                for part, is_ready in (("addresses", True), ("notReadyAddresses", False))
+                for item in subset.get(part) or ()
+            ],
+        }
+        for subset in endpoints.get("subsets") or ()
+    ]

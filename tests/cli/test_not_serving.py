@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from shell import Shell
 
-from kaitoctl.kaito.serving import slice_of_endpoints
+from kaitoctl.kaito.snapshot import slice_of_endpoints
 
 if TYPE_CHECKING:
     from controlplane.plane import ControlPlane

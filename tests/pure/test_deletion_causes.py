@@ -348,6 +348,40 @@ def test_foreground_deletion_lists_what_kubernetes_waits_for() -> None:
     assert text(found.command) == "kubectl describe pod falcon-0 -n default"
 
 
+@pytest.mark.parametrize(
+    ("finalizer", "whose"),
+    [
+        ("batch.example/hold", "somebody else"),
+        ("batch.kubernetes.io/job-tracking", "Kubernetes' controller of Jobs"),
+        ("kueue.x-k8s.io/managed", "Kueue"),
+    ],
+)
+def test_a_finalizer_that_holds_an_ended_pod_is_the_cause_and_not_its_deployment(
+    finalizer: str, whose: str
+) -> None:
+    deployment = owned("Deployment", "dep-uid", "ws-uid", finalizers=["foregroundDeletion"])
+    deployment["metadata"]["deletionTimestamp"] = ago(3500)
+    replicas = owned("ReplicaSet", "rs-uid", "dep-uid", finalizers=["foregroundDeletion"])
+    ended = pod(deletionTimestamp=ago(3000), finalizers=[finalizer])
+    ended["status"]["phase"] = "Succeeded"
+    tree: Any = {"workloads": (deployment,), "replica_sets": (replicas,)}
+    (found,) = causes(going("foregroundDeletion"), pods=(ended,), **tree)
+    assert (found.code, found.about, found.weight) == ("finalizer-holds-deletion", "Pod falcon-0", "fault")
+    assert f"finalizer {finalizer} of {whose}" in found.message and "Deployment" not in found.message
+    assert text(found.command) == "kubectl get pod falcon-0 -n default -o yaml --show-managed-fields"
+    ended["status"]["phase"] = "Running"  # its node has to end it first
+    (found,) = causes(going("foregroundDeletion"), pods=(ended,), **tree)
+    assert found.code == "dependents-hold-deletion"
+
+
+def test_a_load_balancer_that_is_taken_down_holds_a_foreground_deletion() -> None:
+    cleanup = "service.kubernetes.io/load-balancer-cleanup"
+    held = owned("Service", "svc-uid", "ws-uid", finalizers=[cleanup], deletionTimestamp=ago(3000))
+    (found,) = causes(going("foregroundDeletion"), services=(held,))
+    assert (found.code, found.about) == ("finalizer-holds-deletion", "Service falcon-svc-uid")
+    assert "the cloud's controller of load balancers" in found.message
+
+
 def test_foreground_deletion_without_dependents_points_at_the_garbage_collector() -> None:
     found = cause(going("foregroundDeletion"))
     assert (found.code, text(found.command)) == ("dependents-hold-deletion", "kubectl get apiservices")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -190,6 +192,89 @@ def test_what_still_serves_is_served() -> None:
     custom = serving_world().without("Service")
     custom["Workspace"]["inference"] = {"template": {}}
     assert serving(custom.seen()).is_any, "KAITO v0.3 gives a custom pod no Service"
+
+
+@pytest.mark.parametrize(
+    ("ports", "operations"),
+    [
+        (
+            [{"name": "http", "port": 8080, "targetPort": 5000}],
+            [("/spec/ports/-", {"name": "http-80", "port": 80, "protocol": "TCP", "targetPort": 5000})],
+        ),
+        (
+            [{"name": "torch", "port": 29500, "targetPort": 29500}],
+            [("/spec/ports/-", {"name": "http", "port": 80, "protocol": "TCP", "targetPort": 5000})],
+        ),
+        (
+            [{"port": 8080, "targetPort": 5000}],
+            [
+                ("/spec/ports/0/name", "port-8080"),
+                ("/spec/ports/-", {"name": "http", "port": 80, "protocol": "TCP", "targetPort": 5000}),
+            ],
+        ),
+        ([], [("/spec/ports", [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 5000}])]),
+    ],
+)
+def test_a_service_without_port_80_serves_nobody_and_gets_it_beside_the_others(
+    ports: list[Object], operations: list[tuple[str, Any]]
+) -> None:
+    world = serving_world()
+    world["Service"]["spec"]["ports"] = ports
+    world["Pod"]["spec"]["containers"][0]["ports"] = [{"containerPort": 5000}]
+    found = world.diagnosis()
+    assert (found.is_ready, found.cause.code if found.cause else "") == (False, "service-misdirected")
+    assert found.cause is not None
+    patch = json.loads(shlex.split(text(found.cause.command))[-1])
+    assert [(one["op"], one["path"], one["value"]) for one in patch] == [("add", *one) for one in operations]
+    unseen = {"pods": "forbidden"}
+    assert serving(slice_for(world).seen(unseen=unseen)).gap == "port"
+    world["Workspace"]["inference"] = {"template": {"spec": {"containers": []}}}
+    custom = serving(world.seen())
+    assert ports == [] or "http://falcon" not in custom.words, "a custom pod may be asked at any port"
+
+
+def test_port_80_is_asked_whatever_it_is_called() -> None:
+    world = serving_world()
+    http = {"name": "http", "port": 8080, "targetPort": 5000}
+    world["Service"]["spec"]["ports"] = [http, {"name": "web", "port": 80, "targetPort": 9999}]
+    assert serving(world.seen()).gap == "port"
+    world["Service"]["spec"]["ports"][1]["targetPort"] = 5000
+    assert serving(world.seen()).is_any
+
+
+def test_endpoints_by_hand_go_by_names_of_ports_so_no_command_renames_them() -> None:
+    world = slice_for(serving_world())
+    world["Service"]["spec"] |= {"selector": None, "ports": [{"port": 8080, "targetPort": 5000}]}
+    cause = world.cause()
+    assert (cause.code, text(cause.command)) == (
+        "service-misdirected",
+        "kubectl describe service falcon -n default",
+    )
+
+
+@pytest.mark.parametrize(
+    ("families", "addresses", "words"),
+    [
+        (["IPv6"], ["10.1.2.3"], "is of IPv6 alone, and its ready pods have addresses of IPv4 alone"),
+        (["IPv4"], ["fd00::3"], "is of IPv4 alone, and its ready pods have addresses of IPv6 alone"),
+        (["IPv6"], ["10.1.2.3", "fd00::3"], ""),
+        (["IPv4", "IPv6"], ["10.1.2.3"], ""),
+    ],
+)
+def test_a_service_of_another_ip_family_is_made_again(
+    families: list[str], addresses: list[str], words: str
+) -> None:
+    world = slice_for(serving_world(), ready=False)
+    world["Service"]["spec"]["ipFamilies"] = families
+    world["Pod"]["status"] |= {"podIP": addresses[0], "podIPs": [{"ip": one} for one in addresses]}
+    cause = world.cause()
+    assert cause.code == "no-endpoints"
+    assert ("delete service falcon" in text(cause.hint)) == bool(words)
+    assert words in cause.message
+    if words:
+        assert text(cause.command) == "kubectl get service falcon -n default -o yaml", "it takes nothing away"
+        world["Service"]["spec"]["type"] = "LoadBalancer"
+        assert "another address" in text(world.cause().hint)
 
 
 def test_what_may_not_be_seen_is_not_missed() -> None:

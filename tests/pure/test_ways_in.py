@@ -178,6 +178,14 @@ def test_an_endpoint_that_no_selector_explains_leads_to_the_slices() -> None:
     assert text(cause.command) == look
 
 
+def test_an_endpoint_of_a_pod_that_is_gone_names_no_pod_in_a_command() -> None:
+    """The Service asks for the Workspace's label, and no pod with that label has the name."""
+    (cause,) = noted(slices(serving_world(), POD, "falcon-5b8f-zzzzz"), "foreign-endpoints")
+    assert "out of date" in cause.message
+    look = "kubectl get endpointslices -n default -l kubernetes.io/service-name=falcon -o yaml"
+    assert text(cause.command) == look
+
+
 def test_its_own_pods_are_nobody_elses() -> None:
     assert not noted(slices(serving_world(), POD), "foreign-endpoints")
     labels = {"kaito.sh/workspace": "falcon", "pod-template-hash": "5b8f"}

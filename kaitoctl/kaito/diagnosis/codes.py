@@ -159,7 +159,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The Workspace was deleted in the foreground (`--cascade=foreground`, Argo CD): "
             "it stays until all that it owns is gone. A finalizer on one of these, or a pod on a node that "
             "no longer answers, keeps it.",
-            "Check what is listed: its finalizers, and the node of a pod that does not end.",
+            "Check what is listed: the node of a pod that does not end, and finalizers other than "
+            "`foregroundDeletion`, which Kubernetes takes off itself.",
         ),
         "name-conflict": Code(
             "another object has the name already",
@@ -835,19 +836,21 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "no-endpoints": Code(
             "pods are ready, and the Service does not reach them",
-            "the Service is missing, its selector fits no ready pod, or it has no ready endpoints",
+            "the Service is missing, its selector fits no ready pod, it is of an IP family that its pods do "
+            "not have, or it has no ready endpoints",
             "It was deleted, or its selector was edited: KAITO v0.3 and v0.4 do not watch Services and "
             "make none for pod templates (v0.3).",
             "Give the Service the labels of the pods again (`kubectl set selector service`). One that is "
             "missing is made when the controller next looks at the Workspace.",
         ),
         "service-misdirected": Code(
-            "the Service leads to a port where nothing listens",
-            "the Service's `targetPort` is not one of the server's ports, its protocol is not TCP, it is of "
-            "type ExternalName, or headless",
+            "the Service leads to a port where nothing listens, or has lost port 80",
+            "the Service has no port 80, its `targetPort` is not one of the server's ports, its protocol is "
+            "not TCP, it is of type ExternalName, or headless",
             "Pods are ready and chosen, and the port that prompts go to leads past the server. KAITO does "
             "not set an edited Service right.",
-            "Lead the port to the one where the server listens (5000 for presets): `kubectl patch service`.",
+            "Give it port 80 again, or lead the port to the one where the server listens (5000 for presets): "
+            "`kubectl patch service`.",
         ),
         "load-balancer-pending": Code(
             "the load balancer has no address",

@@ -20,6 +20,7 @@ from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
 from kaitoctl.kaito.diagnosis.of_nodes import drain_block
+from kaitoctl.kaito.serving import is_foreign
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig, is_being_deleted, uid_of
@@ -40,6 +41,8 @@ _WHOSE = (
     ("kueue.x-k8s.io", "Kueue"),
     ("inferenceset", "KAITO's InferenceSet controller"),
     ("kaito.sh", "another controller of KAITO's"),
+    ("batch.kubernetes.io/job-tracking", "Kubernetes' controller of Jobs"),
+    ("service.kubernetes.io/load-balancer-cleanup", "the cloud's controller of load balancers"),
 )
 
 
@@ -56,7 +59,7 @@ def deletion(case: Case) -> Iterator[Cause]:
     if api.FINALIZER in finalizers and not going and (not foreign or _weight(case) == "fault"):
         yield _ours(case)  # beside another's it holds, too, once it should have gone
     if set(_OF_KUBERNETES) & set(finalizers):
-        yield _dependents(case)
+        yield from _dependents(case)
 
 
 # --- the Workspace's own finalizers --------------------------------------------------------------------
@@ -350,7 +353,7 @@ def _holds(claim: Object) -> str:
 # --- foreground deletion -------------------------------------------------------------------------------
 
 
-def _dependents(case: Case) -> Cause:
+def _dependents(case: Case) -> Iterator[Cause]:
     """Kubernetes deletes a Workspace last when it was asked to delete in the foreground.
 
     With `orphan` it lets go of what the Workspace owns first, which takes seconds.
@@ -365,8 +368,12 @@ def _dependents(case: Case) -> Cause:
         parents = {uid_of(obj) for obj in children}
     evidence = [(title_of(obj), _state(case, obj)) for obj in reversed(blocking)]
     is_orphaning = "orphan" in (dig(case.workspace, "metadata", "finalizers") or ())
+    held = [obj for obj in made if _is_held(case, obj) and (obj in blocking or obj.get("kind") == "Pod")]
+    if held and not is_orphaning:
+        yield from (_held(case, obj) for obj in held[:_EVIDENCE_LINES])
+        return
     if not blocking or is_orphaning:  # what it lets go of goes on running, and need not end
-        return blame(
+        yield blame(
             "dependents-hold-deletion",
             title_of(case.workspace),
             "Kubernetes lets go of what depends on the Workspace first (orphan), and leaves it running"
@@ -377,19 +384,49 @@ def _dependents(case: Case) -> Cause:
             hint="its garbage collector needs every API of the cluster to answer; one that does not stops it",
             command=Command("kubectl get apiservices"),
         )
+        return
     last = blocking[-1]
     names = ", ".join(title_of(obj) for obj in blocking[:_EVIDENCE_LINES])
     more = f" and {len(blocking) - _EVIDENCE_LINES} more" if len(blocking) > _EVIDENCE_LINES else ""
-    return blame(
+    yield blame(
         "dependents-hold-deletion",
         title_of(case.workspace),
         f"Kubernetes deletes what depends on the Workspace first: {names}{more}",
         [*evidence[:3], *_evidence(case)],
-        hint="each of them has to end: check its finalizers, and a pod's node",
+        hint="each of them has to end, and Kubernetes then takes foregroundDeletion off itself: check a "
+        "pod's node, and other finalizers",
         command=kubectl_hints.describe(last),
         weight="fault"
         if case.age_s(case.workspace["metadata"]["deletionTimestamp"]) > _DRAINS_WITHIN_S
         else "wait",
+    )
+
+
+def _foreign_finalizers(obj: Object) -> list[str]:
+    return [str(name) for name in obj["metadata"].get("finalizers") or () if name not in _OF_KUBERNETES]
+
+
+def _is_held(case: Case, obj: Object) -> bool:
+    """Whether only a finalizer keeps an object: a pod has to end first, which its node sees to."""
+    if not is_being_deleted(obj) or not _foreign_finalizers(obj):
+        return False
+    is_over = pod_state.is_finished(obj) or not dig(obj, "spec", "nodeName")
+    return obj.get("kind") != "Pod" or (is_over and not is_foreign(case.seen, obj))
+
+
+def _held(case: Case, obj: Object) -> Cause:
+    """What a finalizer holds of that which goes before the Workspace: those above it only follow."""
+    since_s = case.age_s(obj["metadata"]["deletionTimestamp"])
+    kind, name = kubectl_hints.resource_of(str(obj["kind"])), str(obj["metadata"]["name"])
+    return blame(
+        "finalizer-holds-deletion",
+        title_of(obj),
+        f"{_blocked_by(_foreign_finalizers(obj))}: {title_of(obj)} stays for {span(since_s)}, "
+        "and Kubernetes deletes it before the Workspace",
+        [(title_of(obj), _state(case, obj)), *_evidence(case)],
+        hint=f"{_GUARDED}; who has written it, the managed fields say",
+        command=Command("kubectl get", kind, name, *case.in_namespace, "-o", "yaml", "--show-managed-fields"),
+        weight="fault" if since_s > _FINALIZED_WITHIN_S else "wait",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import (
     Case,
@@ -16,9 +16,11 @@ from kaitoctl.kaito.diagnosis.case import (
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.serving import (
+    MAIN_PORT,
     Serving,
     asked_port,
     is_on_lost_node,
+    lacks_main_port,
     listening,
     main_service,
     ready_pods,
@@ -44,11 +46,12 @@ def service(case: Case) -> Iterator[Cause]:
         return
     main = main_service(case.seen)
     code = "service-misdirected" if found.gap in ("type", "port") else "no-endpoints"
-    hint, command = _fix(case, found, main)
+    other = _other_family(case, main) if found.gap == "endpoints" and main else ""
+    hint, command = _made_again(case, main) if other and main else _fix(case, found, main)
     yield blame(
         code,
         f"Service {case.name}",
-        found.words,
+        other or found.words,
         _evidence(case, main),
         hint=hint,
         command=command,
@@ -115,7 +118,7 @@ def _ready_endpoints(case: Case) -> int:
     return len([end for end in ends if dig(end, "conditions", "ready") is not False])
 
 
-def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]:
+def _fix(case: Case, found: Serving, main: Object | None) -> tuple[Advice, Command]:
     """What to do, and a command that does it: of a Service that reaches nobody none takes anything away."""
     if main is None:
         return (
@@ -131,6 +134,10 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[str, Command]
             "give the Service the labels of the pods again",
             Command("kubectl set selector service", case.name, *case.in_namespace, pairs),
         )
+    if found.gap == "port" and lacks_main_port(case.seen, main):
+        added = _port_again(case, main)
+        more = "the others stay as they are" if added else "it leads to the one where the server listens"
+        return f"give it port {MAIN_PORT} again; {more}", added or look
     port = asked_port(main)
     if found.gap == "port" and port is not None:
         number = _server_port(case, port)
@@ -160,6 +167,74 @@ def _server_port(case: Case, port: Object) -> int | None:
     """The port on which the server listens, where that can be only one."""
     known = sorted(set().union(*map(listening, ready_pods(case.seen))) - {29500})  # where processes meet
     return known[0] if len(known) == 1 and known[0] != target_port(port, {}) else None
+
+
+def _port_again(case: Case, main: Object) -> Command | None:
+    """What gives the Service its main port again and leaves the others; None where that cannot be told.
+
+    Of several ports each must have a name of its own, so that a single one without gets one, too. Where
+    people write the endpoints themselves, these go by the names of the ports.
+    """
+    ports = dig(main, "spec", "ports") or []
+    number = _server_port(case, {})
+    if number is None or not dig(main, "spec", "selector"):
+        return None
+    taken = {port.get("name") for port in ports}
+    names = ("http", *(f"http-{count}" for count in range(MAIN_PORT, MAIN_PORT + len(taken) + 1)))
+    name = next(name for name in names if name not in taken)
+    added = {"name": name, "port": MAIN_PORT, "protocol": "TCP", "targetPort": number}
+    patch: list[Object] = [
+        {"op": "add", "path": f"/spec/ports/{index}/name", "value": f"port-{port.get('port')}"}
+        for index, port in enumerate(ports)
+        if not port.get("name")
+    ]
+    patch += [
+        {"op": "add", "path": "/spec/ports/-", "value": added}
+        if ports
+        else {"op": "add", "path": "/spec/ports", "value": [added]}
+    ]
+    words = ("--type", "json", "-p", json.dumps(patch))
+    return Command("kubectl patch service", case.name, *case.in_namespace, *words)
+
+
+def _family(address: object) -> str:
+    return "IPv6" if ":" in str(address) else "IPv4"
+
+
+def _other_family(case: Case, main: Object) -> str:
+    """That no ready pod has an address of the Service's families, in words; empty otherwise.
+
+    Source: Kubernetes v1.37.2 staging/src/k8s.io/endpointslice/utils.go (getEndpointAddresses),
+    reconciler.go (a pod without an address of the family is skipped).
+    """
+    spec = main.get("spec") or {}
+    asked = {str(one) for one in spec.get("ipFamilies") or ()}
+    states = [pod.get("status") or {} for pod in ready_pods(case.seen)]
+    addresses = [one.get("ip") for state in states for one in state.get("podIPs") or ()]
+    had = {_family(one) for one in (*addresses, *(state.get("podIP") for state in states)) if one}
+    if not spec.get("selector") or not asked or not had or asked & had:
+        return ""
+    asks, have = " and ".join(sorted(asked)), " and ".join(sorted(had))
+    return (
+        f"Service {case.name} is of {asks} alone, and its ready pods have addresses of {have} alone: "
+        "Kubernetes writes no endpoint of another family"
+    )
+
+
+def _made_again(case: Case, main: Object) -> tuple[Advice, Command]:
+    """How a Service comes to another family: the first one of a Service cannot be changed."""
+    address = ""
+    if dig(main, "spec", "type") == "LoadBalancer":
+        address = "; its load balancer goes with it, and the next one has another address"
+    again = "make it again from its manifest, without ipFamilies"
+    if dig(case.workspace, "inference", "template") is None:
+        again = "the controller makes it again when it next sees the Workspace, in the cluster's own family"
+    delete = Command("kubectl delete service", case.name, *case.in_namespace)
+    return (
+        f"a Service keeps its first family. This one reaches nobody{address}: save it, delete it ("
+        + (delete + f"), and {again}"),
+        Command("kubectl get service", case.name, *case.in_namespace, "-o", "yaml"),
+    )
 
 
 def lost_nodes(case: Case) -> Iterator[Cause]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import kubectl_hints
+from kaitoctl.kaito import api, kubectl_hints
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import progress
@@ -102,15 +102,35 @@ def foreign_pods(case: Case) -> Iterator[Cause]:
         labels: Object = next(filter(None, chosen_by), {})
         is_wide = bool(labels) and not labels.items() <= selector.items()
         hint, command = _apart(case, name, next(iter(selector), ""), labels if is_wide else {})
+        what = "which is no pod of the Workspace"
+        if _is_unexplained(case, name, selector):
+            what = (
+                "which no pod with its labels is called: the endpoint is out of date, or not Kubernetes' own"
+            )
+            hint, command = _writer(case)
         yield blame(
             "foreign-endpoints",
             f"Pod {name}",
-            f"Service {case.name} sends a share of all prompts to {name}, which is no pod of the Workspace",
+            f"Service {case.name} sends a share of all prompts to {name}, {what}",
             [("Service", f"selector {selector}"), *_labels(case, name)],
             hint=hint,
             command=command,
             weight="note",
         )
+
+
+def _is_unexplained(case: Case, name: str, selector: Object) -> bool:
+    """Whether no pod of that name has the label that the Service asks for: it is gone, perhaps."""
+    asks_for_ours = selector.get(api.LABEL_WORKSPACE) == case.name
+    return asks_for_ours and all(pod["metadata"]["name"] != name for pod in case.seen.pods)
+
+
+def _writer(case: Case) -> tuple[str, Command]:
+    slices = ("-l", f"kubernetes.io/service-name={case.name}", "-o", "yaml")
+    return (
+        "check who writes the endpoints of the Service, and whether that controller runs",
+        Command("kubectl get endpointslices", *case.in_namespace, *slices),
+    )
 
 
 def _labels(case: Case, name: str) -> list[tuple[str, str]]:
@@ -127,9 +147,7 @@ def _apart(case: Case, name: str, label: str, labels: Object) -> tuple[str, Advi
             Command("kubectl set selector service", case.name, *case.in_namespace, pairs),
         )
     if not label:
-        slices = ("-l", f"kubernetes.io/service-name={case.name}", "-o", "yaml")
-        writer = Command("kubectl get endpointslices", *case.in_namespace, *slices)
-        return "check who writes the endpoints of the Service", writer
+        return _writer(case)
     return (
         "take the label from that pod, or ask its owner to: it then gets no prompts and runs on",
         Command("kubectl label pod", name, *case.in_namespace, f"{label}-"),
