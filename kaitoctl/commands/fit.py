@@ -270,6 +270,8 @@ def _describe_nodes(nodes: tuple[GpuNode, ...]) -> None:
             output.warning(f"{node.name}: {'; '.join(node.faults)}")
         elif node.memory_gib is None and not node.slices:
             output.warning(f"{node.name}: the memory of its GPUs is not known, so it is left out")
+        elif node.memory_gib is None and node.gpus:
+            output.warning(f"{node.name}: the memory of its GPUs is not known, so only its slices count")
         elif node.gpus:
             what = "GPUs free" if node.is_whole else "shares or slices of GPUs can be used by one pod"
             output.note(f"{node.name}: {node.free} of {node.gpus} {what}, {node.memory_gib:g} GiB each")
