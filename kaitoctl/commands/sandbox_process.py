@@ -262,7 +262,9 @@ def _spawn(sandbox: Folder, arguments: Sequence[str]) -> subprocess.Popen[bytes]
     command = [sys.executable, "-m", "kaitoctl", "sandbox", "serve", "--sandbox-name", sandbox.name]
     environment = dict(os.environ)
     if own := environment.get("KAITOCTL_CATALOG"):  # it will look from somewhere else
-        environment["KAITOCTL_CATALOG"] = str(Path(own).absolute())
+        from kaitoctl.kaito.hub_files import absolute
+
+        environment["KAITOCTL_CATALOG"] = absolute(own)
     with sandbox.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own program and our own arguments
             [*command, *arguments],
