@@ -208,7 +208,7 @@ def parse(text: str, source: str) -> Catalog:
     document = documents[0] if documents else {}
     if (
         not SCHEMA["properties"].keys() & document.keys()
-        and {"architectures", "model_type"} & document.keys()
+        and {"architectures", "model_type", "dim"} & document.keys()
     ):
         from kaitoctl.kaito.hub_files import nameless
 

@@ -4,7 +4,8 @@ The folder is what `hf download` or `git clone` made, whole or only its `config.
 fetched. What the fields mean is `hub_model`'s to know.
 
 Source of the files that count: KAITO v0.12.0 `presets/workspace/generator/generator.go` (selectWeightFiles,
-calculateModelFileSize, fetchAndParseConfig).
+calculateModelFileSize, fetchAndParseConfig). Of how long one is: the format of huggingface/safetensors
+(`safetensors/src/tensor.rs`): eight bytes with the length of a header, the header, and the tensors' bytes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
@@ -32,7 +34,15 @@ _LAYER = re.compile(r"(.*?)\b(?:layers|h|blocks)\.(\d{1,5})\.")
 _LFS = b"version https://git-lfs.github.com/spec/"
 _LFS_SIZE = re.compile(rb"^size (\d{1,18})$", re.MULTILINE)
 _MOST_BYTES, _MOST_FILES, _MOST_WEIGHTS = 5_000_000, 20_000, 10**15
-_LONGEST_INDEX = 100_000_000
+_LONGEST_INDEX = _LONGEST_HEADER = 100_000_000
+_OF_TRAINING = frozenset(
+    {"training_args.bin", "optimizer.bin", "scheduler.bin"}
+)  # of transformers, accelerate
+_NEAR, _HEADERS = 0.05, 2**20
+"""How far files may be from what their index says: it leaves out their headers, in bytes."""
+_LEAST = 0.2
+"""Of what a configuration comes to: in 4 bits, which some say in another file, weights are a fourth of it."""
+_AGAIN = "download the model's files again"
 
 
 class Given(Struct, frozen=True):
@@ -57,13 +67,23 @@ class _Weights(Struct, frozen=True):
 def given(text: str) -> Given | None:
     """The model whose files an option's value names; None when it is a catalogue's path."""
     name, equals, path = text.partition("=")
-    if equals and path and _ID.fullmatch(name):
+    if equals and path and _ID.fullmatch(name) and not _exists(text):
         if path.startswith("~/"):  # no shell expands it behind an equals sign
             path = str(Path.home()) + path[1:]
         return Given(name, path)
-    if (file := Path(text)).name in (*_CONFIGS, *_INDEXES) or _is_folder(file):
-        return Given(_cached_id(file), text)
+    file = Path(text)
+    name = _cached_id(file)
+    # Elsewhere a catalogue may be called config.json, too: whoever reads it tells by its keys.
+    if _is_folder(file) or file.name in _INDEXES or (name and file.name in _CONFIGS):
+        return Given(name, text)
     return None
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_folder(path: Path) -> bool:
@@ -159,6 +179,7 @@ def _config_of(path: Path) -> Path:
         )
     if not there:
         raise InputError(f"{path}: has no config.json", hint="give a model's folder, or its config.json")
+    _regular(there[0])
     return there[0]
 
 
@@ -187,9 +208,13 @@ def _checked(shipped: Model, row: Mapping[str, Any], weights: _Weights, place: P
 
 
 def _weights(place: Path, config: Mapping[str, Any], *, is_folder: bool) -> _Weights:
-    """What the weights' files weigh, as KAITO adds them up; or what their index says that they do."""
-    index, said = _index(place, config)
-    files = dict(_files(place.parent)) if is_folder else {}
+    """What the weights' files weigh, as KAITO adds them up; or what their index says that they do.
+
+    Raises:
+        InputError: a file is not whole, or they are far from what the index or the configuration says.
+    """
+    folder, (index, said) = place.parent, _index(place, config)
+    files = list(_files(folder)) if is_folder else []
     named = [name for name in files if re.search(r"consolidated.*\.safetensors", name)]
     is_mistral = bool(named)
     named = (
@@ -197,18 +222,46 @@ def _weights(place: Path, config: Mapping[str, Any], *, is_folder: bool) -> _Wei
         or [name for name in files if ".safetensors" in name]
         or [name for name in files if ".bin" in name]
     )
-    wanted = {place.parent / name for name in index}
-    if not is_mistral and index and not all(path.exists() for path in wanted):
-        return _Weights(said)
-    if not is_mistral and not named and index:
-        return _Weights(sum(_size(path) for path in wanted))
-    if not is_folder and (only := place.with_name("model.safetensors")).exists():
-        return _Weights(_size(only))
-    shards = [name for name in named if not name.endswith(".json")]
+    if index and said is not None and not is_mistral:
+        if not all(_exists(str(folder / name)) for name in index):
+            return _Weights(said)
+        size = sum(_size(folder / name) for name in index)
+        if abs(size - said) > _NEAR * said + _HEADERS:
+            raise InputError(
+                f"{folder}: the files of weights have {size:,} bytes, and their index says {said:,}",
+                hint=f"{_AGAIN}; where it is the index that is wrong, take it away",
+            )
+        return _Weights(sum(_size(folder / name) for name in named) if named else size)
+    if not is_folder and _exists(str(folder / "model.safetensors")):
+        named = ["model.safetensors"]
+    shards = [name for name in named if not name.endswith(".json") and Path(name).name not in _OF_TRAINING]
     if not shards:
         return _Weights(said)
-    _require_whole(place.parent, shards)
-    return _Weights(sum(files[name] for name in named), is_mistral)
+    _require_whole(folder, shards)
+    size = sum(_size(folder / name) for name in named)
+    _require_enough(size, said, place, config)
+    return _Weights(size, is_mistral)
+
+
+def _require_enough(size: int, said: int | None, place: Path, config: Mapping[str, Any]) -> None:
+    """Refuse weights that are far below what an index says, or what a configuration comes to.
+
+    Raises:
+        InputError: they are; or where neither tells, they are next to nothing.
+    """
+    from kaitoctl.kaito.hub_weights import weights_gib
+
+    about = said / 2**30 if said is not None else weights_gib(config)
+    if size >= (2**30 / 200 if about is None else _LEAST * about * 2**30):
+        return
+    fault = f"{place.parent}: the files of weights have {size:,} bytes, "
+    if about is None:
+        raise InputError(fault + "too few for a model", hint=_AGAIN)
+    whose = place.name if said is None else "their index"
+    raise InputError(
+        f"{fault}and by {whose} the model has about {about:.3g} GiB",
+        hint=f"{_AGAIN}, or give a folder with its config.json alone",
+    )
 
 
 def _index(place: Path, config: Mapping[str, Any]) -> tuple[set[str], int | None]:
@@ -216,6 +269,7 @@ def _index(place: Path, config: Mapping[str, Any]) -> tuple[set[str], int | None
     path = next((file for name in _INDEXES if (file := place.with_name(name)).exists()), None)
     if path is None:
         return set(), None
+    _regular(path)
     index = _json(path, _LONGEST_INDEX)
     tensors, metadata = index.get("weight_map"), index.get("metadata")
     size = metadata.get("total_size") if isinstance(metadata, dict) else None
@@ -230,7 +284,10 @@ def _index(place: Path, config: Mapping[str, Any]) -> tuple[set[str], int | None
         raise InputError(
             f"{path}: is of another model than {place.name}: {fault}", hint="give both of one model"
         )
-    return {file for file in tensors.values() if "/" not in file}, int(size)
+    outside = [file for file in tensors.values() if file.startswith("/") or ".." in file.split("/")]
+    if outside:
+        raise InputError(f"{path}: weight_map: {outside[0][:80]} is not in its folder", hint=_AGAIN)
+    return set(tensors.values()), int(size)
 
 
 def _layers_differ(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -251,8 +308,8 @@ def _layers_differ(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> str
     return f"it has {max(counted.values())} layers, and {said} are said there"
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int]]:
-    """The weights' files of a folder and those below it, with their bytes."""
+def _files(folder: Path) -> Iterator[str]:
+    """The weights' files of a folder and those below it."""
     seen = 0
     for root, below, names in os.walk(folder):
         below[:] = [name for name in below if not name.startswith(".")]
@@ -263,25 +320,61 @@ def _files(folder: Path) -> Iterator[tuple[str, int]]:
                     f"{folder}: has more than {_MOST_FILES:,} files", hint="give one model's folder"
                 )
             if ".safetensors" in name or ".bin" in name:
-                path = Path(root, name)
-                yield str(path.relative_to(folder)), _size(path)
+                yield str(Path(root, name).relative_to(folder))
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; of a git-lfs pointer, those of the file that it stands for."""
+    """Bytes of a file; of a git-lfs pointer, those of the file that it stands for.
+
+    Raises:
+        InputError: it cannot be read, has none, or fewer than its own header says.
+    """
+    size = _regular(path)
     try:
-        size = path.stat().st_size
-        if size > 1024:
-            return size
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            start = file.read(1024)
+            if start.startswith(_LFS) and (found := _LFS_SIZE.search(start)):
+                size, whole = int(found[1]), 0
+            else:
+                whole = _length(file, path) if path.suffix == ".safetensors" and size else 0
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", hint="download the model's files again") from None
-    if raw.startswith(_LFS) and (found := _LFS_SIZE.search(raw)):
-        return int(found[1])
+        raise InputError(f"{path}: {error.strerror}", hint=_AGAIN) from None
+    if not size:
+        raise InputError(f"{path}: is empty", hint=_AGAIN)
+    if size < whole:
+        raise InputError(f"{path}: has {size:,} of {whole:,} bytes", hint=_AGAIN)
     return size
 
 
-def _require_whole(folder: Path, names: list[str]) -> None:
+def _regular(path: Path) -> int:
+    """Bytes of a file, which is one that reading ends of: no pipe, no device."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", hint=_AGAIN) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path}: is not a regular file", hint=_AGAIN)
+    return found.st_size
+
+
+def _length(file: BinaryIO, path: Path) -> int:
+    """How many bytes a safetensors file has by its own header.
+
+    Raises:
+        InputError: it has no such header.
+    """
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        if length > _LONGEST_HEADER:
+            raise ValueError(length)
+        tensors = [row for name, row in json.loads(file.read(length)).items() if name != "__metadata__"]
+        return 8 + length + max((int(row["data_offsets"][1]) for row in tensors), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError):
+        raise InputError(f"{path}: is not a whole safetensors file: no header", hint=_AGAIN) from None
+
+
+def _require_whole(folder: Path, names: Collection[str]) -> None:
     """Refuse files that are numbered `of` more than there are.
 
     Raises:

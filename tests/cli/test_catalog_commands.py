@@ -178,6 +178,18 @@ def test_fit_counts_the_gpus_that_pods_hold(offline: Shell, nodes: Path) -> None
     assert runs["falcon-7b"] == ["a"]
 
 
+def test_fit_counts_only_slices_where_the_memory_of_gpus_is_not_known(offline: Shell) -> None:
+    node = gpu_node("mixed", labels={}, gpus="3")
+    for held in ("allocatable", "capacity"):
+        node["status"][held]["nvidia.com/mig-3g.40gb"] = "2"
+    (offline.home / "mixed.yaml").write_text(yaml.safe_dump(node))
+    done = offline.kaitoctl("fit", "phi-4", "--nodes", "mixed.yaml")
+    assert "mixed: the memory of its GPUs is not known, so only its slices count" in done.stderr
+    assert "on one MIG slice" in " ".join(done.stdout.split()) and "None" not in done.stderr
+    done = offline.kaitoctl("fit", "falcon-7b", "--nodes", "mixed.yaml", code=1)
+    assert "memory of its GPUs is not known" in done.stderr
+
+
 def test_fit_reads_nodes_from_stdin(offline: Shell, nodes: Path) -> None:
     done = subprocess.run(
         [str(BIN / "kaitoctl"), "fit", "falcon-40b", "--nodes", "-"],
@@ -369,6 +381,19 @@ def test_a_sandbox_makes_machines_of_the_own_catalog(offline: Shell) -> None:
     shown = offline.kaitoctl("nodes", "--sandbox", "--sandbox-name", "racks", "-o", "json").stdout
     offline.kaitoctl("sandbox", "down", "--delete", "--sandbox-name", "racks")
     assert [item["gpus"]["allocatable"] for item in json.loads(shown)["nodes"]] == [4]
+
+
+def test_a_sandbox_that_starts_by_itself_finds_a_model_by_its_files(offline: Shell) -> None:
+    (offline.home / "house").mkdir()
+    config = {"architectures": ["LlamaForCausalLM"], "hidden_size": 8192, "num_hidden_layers": 80}
+    (offline.home / "house" / "config.json").write_text(json.dumps(config))
+    index = {"metadata": {"total_size": 140 * 2**30}, "weight_map": {}}
+    (offline.home / "house" / "model.safetensors.index.json").write_text(json.dumps(index))
+    named = ("--sandbox", "--sandbox-name", "house")
+    try:
+        offline.kaitoctl("nodes", *named, KAITOCTL_CATALOG="acme/house=house")
+    finally:
+        offline.kaitoctl("sandbox", "down", "--delete", "--sandbox-name", "house")
 
 
 # --- convert and schema ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from kaitoctl.advice import text as words_of
 from kaitoctl.errors import InputError
-from kaitoctl.kaito import catalog, catalog_file, hub_model
+from kaitoctl.kaito import catalog, catalog_file, hub_files, hub_model
 from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.hub_weights import weights_gib
 
@@ -262,8 +263,14 @@ def test_a_clone_without_its_large_files_has_their_sizes(folder: Path) -> None:
     for name in SHARDS:
         (folder / name).write_text(pointer(5 * 2**30))
     assert model(folder).weights_gib == 10.0
-    write_index(folder)
+    write_index(folder, size=int(9.8 * 2**30))
     assert model(folder).weights_gib == 10.0, "the files are there; KAITO adds up files"
+    write_index(folder)
+    for path in (folder, folder / "config.json"):
+        said = refusal(f"{ID}={path}")
+        assert (
+            f"{folder}: the files of weights have 10,737,418,240 bytes" in said and "17,179,869,184" in said
+        )
     (folder / SHARDS[0]).unlink()
     assert model(folder).weights_gib == 16.0, "of half a download the index knows the whole"
 
@@ -345,6 +352,126 @@ def test_what_contradicts_the_configuration_is_refused(folder: Path) -> None:
     (folder / "model.safetensors.index.json").unlink()
     (folder / SHARDS[0]).write_text(pointer(2**30))
     assert "has 1 of 2 files of weights" in refusal(f"{ID}={folder}")
+
+
+def safetensors(size: int, *, whole: int | None = None) -> bytes:
+    """A file of so many bytes of tensors, whose header says `whole`."""
+    row = {"dtype": "U8", "shape": [size], "data_offsets": [0, size if whole is None else whole]}
+    header = json.dumps({"__metadata__": {"format": "pt"}, "weight": row}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(size)
+
+
+def tiny(**changes: Any) -> dict[str, Any]:
+    """A model of 1 MiB or so, as tests of other projects have them."""
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 4000}
+    return llama(num_attention_heads=4, num_key_value_heads=4, **sizes, **changes)
+
+
+HALF = "download the model's files again"
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "words"),
+    [
+        ("model.safetensors", b"", "model.safetensors: is empty"),
+        ("model.safetensors", pointer(0).encode(), "model.safetensors: is empty"),
+        ("model.safetensors", safetensors(5000, whole=16 * 10**9), "model.safetensors: has 5,1"),
+        ("model.safetensors", safetensors(5000)[:40], "model.safetensors: is not a whole safetensors file"),
+        ("model.safetensors", b"\xff" * 5000, "model.safetensors: is not a whole safetensors file"),
+        ("model.safetensors", bytes(5000), "model.safetensors: is not a whole safetensors file"),
+        ("adapter_model.safetensors", safetensors(5000), "by config.json the model has about 15 GiB"),
+        ("pytorch_model.bin", b"", "pytorch_model.bin: is empty"),
+        ("pytorch_model.bin", bytes(5000), "the files of weights have 5,000 bytes, and by config.json"),
+    ],
+)
+def test_a_download_that_is_not_whole_is_refused(folder: Path, name: str, raw: bytes, words: str) -> None:
+    (folder / name).write_bytes(raw)
+    said = refusal(f"{ID}={folder}")
+    assert words in said and str(folder) in said and HALF in said
+    if name == "model.safetensors":
+        assert words in refusal(f"{ID}={folder / 'config.json'}")
+    (folder / "config.json").write_text(json.dumps(llama(model_type="new")))
+    said = refusal(f"{ID}={folder}")
+    assert HALF in said and "config.json alone" not in said, "config.json would not tell"
+
+
+def test_shards_are_held_against_their_index(folder: Path) -> None:
+    write_index(folder, size=16 * 10**9)
+    for name in SHARDS:
+        (folder / name).write_bytes(safetensors(5000))
+    assert "and their index says 16,000,000,000" in refusal(f"{ID}={folder}")
+    (folder / "model.safetensors.index.json").unlink()
+    assert "by config.json the model has about 15 GiB" in refusal(f"{ID}={folder}")
+    write_index(folder, size=16 * 10**9)
+    (folder / "consolidated.safetensors").write_bytes(safetensors(5000))
+    assert "by their index the model has about 14.9 GiB" in refusal(f"{ID}={folder}")
+
+
+def test_an_index_names_files_of_its_own_folder(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    for name in ("/etc/passwd", "../other/model.safetensors"):
+        index.write_text(json.dumps({"metadata": {"total_size": 2**34}, "weight_map": {"a": name}}))
+        assert f"weight_map: {name} is not in its folder" in refusal(f"{ID}={folder}")
+    index.write_text(json.dumps({"metadata": {"total_size": 2**34}, "weight_map": {"a": "x/a.safetensors"}}))
+    assert model(folder).weights_gib == 16.0
+    (folder / "x").mkdir()
+    (folder / "x" / "a.safetensors").write_text(pointer(2**34))
+    assert model(folder).weights_gib == 16.0
+
+
+@pytest.mark.parametrize("quantized", [{}, {"quantization_config": {"quant_method": "bitsandbytes"}}])
+def test_weights_of_four_bits_are_whole(folder: Path, quantized: dict[str, Any]) -> None:
+    (folder / "config.json").write_text(json.dumps(llama(**quantized)))
+    (folder / "model.safetensors").write_text(pointer(4 * 2**30))
+    assert model(folder).weights_gib == 4.0
+
+
+def test_a_tiny_model_is_whole(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps(tiny()))
+    (folder / "model.safetensors").write_bytes(safetensors(1_200_000))
+    assert model(folder).weights_gib == 0.0
+    (folder / "model.safetensors").write_bytes(safetensors(1_200_000)[:-1])
+    assert "bytes" in refusal(f"{ID}={folder}")
+
+
+@pytest.mark.parametrize("name", ["training_args.bin", "optimizer.bin", "run/scheduler.bin"])
+def test_what_training_leaves_are_no_weights(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x" * 5000)
+    found = model(folder)
+    assert found.weights_gib == 14.96 and "reckoned" in found.note
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "pytorch_model.bin", "config.json", "model.safetensors.index.json", SHARDS[0]],
+)
+def test_only_regular_files_are_read(folder: Path, name: str) -> None:
+    if name == SHARDS[0]:
+        write_index(folder)
+        (folder / SHARDS[1]).write_text(pointer(2**33))
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    assert f"{folder / name}: is not a regular file" in refusal(f"{ID}={folder}")
+
+
+def test_a_file_that_is_there_is_a_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = "models: [{id: acme/own, weights_gib: 9, bytes_per_token: 9, context_limit: 9}]"
+    (tmp_path / "team").mkdir()
+    for name in ("config.json", "params.json", "team/x=1.yaml"):
+        for text in (row, json.dumps({"models": [], "presets": []})):
+            Path(name).write_text(text)
+            found = catalog_file.read(name).model("acme/own")
+            assert (found is not None) == (text == row)
+        assert hub_files.absolute(name) == str(tmp_path / name)
+    Path("config.json").write_text(json.dumps(llama()))
+    Path("params.json").write_text(json.dumps({"dim": 4096, "n_layers": 32}))
+    for name in ("config.json", "params.json"):
+        assert f"--catalog OWNER/NAME={name}" in refusal(name)
+    Path("team/x=1.yaml").unlink()
+    assert "1.yaml: No such file" in refusal("team/x=1.yaml")
+    assert hub_files.absolute("acme/own=files") == f"acme/own={tmp_path}/files"
 
 
 def test_files_without_the_models_name_are_not_guessed_at(folder: Path) -> None:
