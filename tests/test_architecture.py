@@ -78,6 +78,7 @@ LATE = {
     ("create_workspace", "commands.user_template"): "only with --template, --values or --set",
     ("cluster", "commands.sandbox_process"): "only with --sandbox",
     ("target", "commands.sandbox_process"): "only for advice about a sandbox",
+    ("sandbox_process", "kaito.hub_files.absolute"): "only where KAITOCTL_CATALOG is set",
     ("observe_deeply", "commands.observe_mirror.observe_mirror"): "most wait for no mirror",
     ("make_plan", "screens.validation_report.why_not_judged"): "most skipped objects are not of kaito.sh",
     ("plan_effects", "workspace_controller.vacancies.vacancies"): "most plans delete no replica",
