@@ -72,8 +72,10 @@ CHANGES = {
 # and node pools of Workspaces that are gone, whose nodes nobody uses; and a pod of an older revision
 # that is not Ready and holds up the update that would replace it; and a Machine that its Workspace does
 # without, after a look at who uses its node.
+# And a Service of an IP family that no pod has, which reaches nobody and which its controller makes again.
 DELETES = {
     "commands/doctor_webhooks.py",
+    "kaito/diagnosis/of_service.py",
     "kaito/diagnosis/of_workloads.py",
     "kaito/node_claims.py",
     "kaito/orphans.py",

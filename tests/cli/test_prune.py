@@ -26,7 +26,8 @@ def workspace(namespace: str, name: str, **labels: str) -> dict[str, Any]:
 
 def config_map(namespace: str, name: str, **labels: str) -> dict[str, Any]:
     metadata = {"name": name, "namespace": namespace, "labels": labels}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}
+    data = {"inference_config.yaml": "vllm: {}\n"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def write(shell: Shell, *objects: Any) -> str:

@@ -561,6 +561,8 @@ def test_the_targets_of_clusters(offline: Shell) -> None:
                 return served, group if served == 200 else "{}"
             if "/deployments" in path:
                 return deployments
+            if "/leases" in path:
+                return 404, "{}"
             if path == "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/workspaces.kaito.sh":
                 return crd
             assert path == "/apis/kaito.sh/v1alpha1/namespaces/default/workspaces/falcon"

@@ -137,6 +137,7 @@ def _inference(known: Catalog) -> Iterator[Rule]:
         where = f"{part}.preset"
         has_name = f"has(object.{part}) && has(object.{where}) && has(object.{where}.name)"
         is_known = f"{name} in variables.presets || {name}.lowerAscii() in variables.models"
+        is_known += " || variables.isId" if part == "inference" else ""
         yield Rule(
             "KW142",
             f"{where}.name",
@@ -156,6 +157,7 @@ def _inference(known: Catalog) -> Iterator[Rule]:
             f"{where}.presetOptions.image",
             f"{mode} != 'private' || variables.isModel || {image} != ''",
             "accessMode is private, but there is no image",
+            "one of a preset that images of KAITO v0.4 serve as today's do",
         )
         yield Rule(
             "KW145",

@@ -48,8 +48,10 @@ def variables(known: Catalog) -> dict[str, str]:
         "used": "variables.preset != '' ? variables.preset : variables.tuned",
         "models": json.dumps(models),
         "presets": json.dumps(presets),
-        "isModel": "variables.used.lowerAscii() in variables.models && "
-        "!(variables.used in variables.presets)",
+        # Of Hugging Face: the controller's catalog has its figures, or the controller refuses it.
+        "isId": "variables.preset.matches('^[^/]+/[^/]+$')",
+        "isModel": "variables.isId || (variables.used.lowerAscii() in variables.models && "
+        "!(variables.used in variables.presets))",
         "machines": json.dumps(machines),
         "type": "object.?resource.instanceType.orValue('')",
         "isSized": "variables.preset in variables.presets && variables.type in variables.machines",

@@ -26,8 +26,8 @@ def loading_adapters(workspace: Object, setting: Setting, without_strength: Coll
     adapters = [as_map(item) for item in as_list(dig(workspace, "inference", "adapters"))]
     if not adapters:
         return workspace
-    subject = Subject(workspace, setting)
-    has_vllm, has_transformers = _servers(subject)
+    # A strength that nobody gave asks for no older generation.
+    has_vllm, has_transformers = _servers(Subject(_plain(workspace, adapters, without_strength), setting))
     if ANNOTATION_RUNTIME in annotations_of(workspace):
         return _plain(workspace, adapters, without_strength) if has_vllm else workspace
     is_weighed = any(
