@@ -14,9 +14,10 @@ from typing import Any
 from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import adapter_rollout
+from kaitoctl.kaito import adapter_rollout, api
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.node_check import Verdict
+from kaitoctl.kube import pod_state
 from kaitoctl.kube.objects import DEPLOYMENT, STATEFUL_SET, Object, ObjectKey, dig
 from kaitoctl.kube.workloads import replicas
 
@@ -160,6 +161,9 @@ class Placing(Struct, frozen=True):
         held: those that its pods leave; empty of a new one.
         surging: its Deployment, when the old pods leave only once the new ones are ready.
         required: how many nodes it takes.
+        gpus: how many each of its pods asks for; of a new one at most.
+        room: how many GPUs of a node nobody holds, where that is known; else as many as it asks for on a
+            free node, and none on another.
     """
 
     free: frozenset[str]
@@ -167,6 +171,8 @@ class Placing(Struct, frozen=True):
     held: frozenset[str] = frozenset()
     surging: Object | None = None
     required: int = 1
+    gpus: int = 1
+    room: Mapping[str, int] = {}
 
 
 def placing(workload: Object | None, verdict: Verdict, held: Sequence[str], restarts: int) -> Placing | None:
@@ -185,15 +191,26 @@ def placing(workload: Object | None, verdict: Verdict, held: Sequence[str], rest
         node.name for node in verdict.nodes if all(one.code == "gpus-in-use" for one in node.failures)
     )
     surging = workload if workload is not None and surges(workload) else None
-    return Placing(free, would_do, frozenset(held), surging, verdict.required)
+    offers = {node.name: node.gpus for node in verdict.nodes if node.name in would_do}
+    if workload is None:
+        gpus = max((one.allocatable for one in offers.values()), default=1)
+    else:
+        gpus = pod_state.gpu_request(dig(workload, "spec", "template") or {}, api.GPU) or 1
+    room = {
+        name: max(0, one.free - gpus * held.count(name))
+        for name, one in offers.items()
+        if one.free is not None
+    }
+    return Placing(free, would_do, frozenset(held), surging, verdict.required, gpus, room)
 
 
 def contests(placings: Mapping[ObjectKey, Placing]) -> dict[ObjectKey, Advice]:
     """The deadlock of each that surges, where others of the plan move, too; empty where there is none.
 
     Who has a free node asks for it at once; who loses it to another waits, like those that have none, for
-    what others leave once their new pods are ready, and any of them may get that. So one may wait for ever
-    when there are enough others for every node that it could use. Each is told of those.
+    what others leave once their new pods are ready, and any of them may get that: also on a node that is
+    free now and held by one that moves. So one may wait for ever when there are enough others for all the
+    room on every node that it could use. Each is told of those.
     """
     race = _Race(placings)
     givers: dict[ObjectKey, ObjectKey | None] = {key: None for key in race.moving if placings[key].free}
@@ -202,9 +219,12 @@ def contests(placings: Mapping[ObjectKey, Placing]) -> dict[ObjectKey, Advice]:
     queue = list(givers)
     for key in queue:
         giver = givers[key]
-        others, nodes = race.takers(key)
-        found[key] = found[giver] if giver and others and not nodes else (others, nodes)
-        if not others:
+        takers = race.takers(key)
+        if takers is None:
+            continue
+        given = found.get(giver) if giver and takers[0] else None
+        found[key] = given if given and given[0] else takers
+        if not takers[0]:
             race.moves(key)
         new = [other for other in waits.of(race.moving[key].held) if other not in givers]
         for other in sorted(new, key=race.order.__getitem__):
@@ -229,62 +249,99 @@ class _Race:
         self.moving = {key: one for key, one in placings.items() if one.surging is not None}
         self.order = {key: number for number, key in enumerate(placings)}
         self._placings = placings
-        self._all = self._size(placings)
-        self._free = _Index({key: one.free for key, one in placings.items()})
+        self._room = {key: _room(one) for key, one in placings.items()}
         self._holders: dict[str, set[ObjectKey]] = {}
         for key, one in placings.items():
             for node in one.held:
                 self._holders.setdefault(node, set()).add(key)
-        self._moved: set[ObjectKey] = set()
-        self._sought = {
-            key: one.would_do - one.held if one.required == 1 else one.would_do  # its old pod is there
+        self._leaving = {
+            node: sum([placings[key].gpus for key in keys]) for node, keys in self._holders.items()
+        }
+        self._open = frozenset[str]().union(*[one.free for one in placings.values()])
+        # Where one more fits beside its old pod, its new one may go, too.
+        self._open |= {
+            node
             for key, one in placings.items()
-            if (key in self.moving or not one.held) and self._may_lose(key, one.free)
-        }  # who ends first and has a node, has its place
-        self._seeking = _Index({key: placings[key].would_do for key in self._sought})
+            for node in one.held & one.would_do
+            if self._room[key][node] >= one.gpus
+        }
+        self._taking = _Index({key: one.free | (one.held & self._open) for key, one in placings.items()})
+        self._rivals = {key: self._taking.of(one.free) - {key} for key, one in placings.items()}
+        self._may_lose = {
+            key
+            for key, one in placings.items()
+            if self._may_fill(key, dict.fromkeys(one.free, 0), self._rivals[key])
+        }
+        self._moved: set[ObjectKey] = set()
+        seeking = {
+            key: placings[key].would_do
+            for key in self._may_lose
+            if key in self.moving or not placings[key].held  # who ends first and has a node, has its place
+        }
+        single = {key for key, one in placings.items() if one.required == 1}
+        full = {
+            node: keys
+            for node, keys in self._holders.items()
+            if len(keys) == 1 and node not in self._open and keys <= single
+        }
+        self._seeking = _Index(seeking, full)  # whose old pod fills a node, does not wait for that node
 
     def moves(self, key: ObjectKey) -> None:
         """It is sure to get a node, whatever others do: nothing of what it holds stays with it."""
         self._moved.add(key)
 
-    def takers(self, key: ObjectKey) -> tuple[set[ObjectKey], Collection[str]]:
+    def takers(self, key: ObjectKey) -> tuple[set[ObjectKey], Collection[str]] | None:
         """Who may take which nodes first, so that none is left; nobody when one is sure to be left.
 
-        No nodes: not a taker, but one that may have to stay where it is, keeps them.
+        None when no node comes free for it, whatever others do.
         """
-        one = self._placings[key]
-        rivals = self._free.of(one.free) - {key}
-        if one.free and not self._may_lose(key, one.free):
+        one, room = self._placings[key], self._room[key]
+        if one.free and key not in self._may_lose:
             return set(), ()
-        nodes = (one.would_do - one.free - one.held) & self._holders.keys()  # guests may never leave
-        if len(one.free) + len(nodes) > self._all - one.required:
+        # Others of the plan leave theirs; guests may never leave.
+        leaving = {node: self._leaving[node] for node in one.would_do if node in self._leaving}
+        leaving |= {node: leaving[node] - one.gpus for node in one.held & one.would_do}
+        nodes = dict.fromkeys(one.free, 0) | {
+            node: gpus for node, gpus in leaving.items() if room[node] + gpus >= one.gpus
+        }
+        if not nodes:
+            return None
+        others = self._in_the_end(key, nodes)
+        if not self._may_fill(key, nodes, others):
             return set(), ()
-        left = [node for node in nodes if self._holders[node] <= self._moved]
-        seeking = self._seekers(key, left)
-        if len(left) > self._size(seeking):
-            return set(), ()
-        staying = {other for node in nodes for other in self._holders[node]} - self._moved
-        others = rivals | staying | self._seekers(key, nodes)
-        if len(one.free) + len(nodes) > self._size(others):
+        moved = self._moved | {key}
+        left = {node: gpus for node, gpus in nodes.items() if gpus and self._holders[node] <= moved}
+        seeking = self._in_the_end(key, left)
+        if not self._may_fill(key, left, seeking):
             return set(), ()
         if one.free:
-            return rivals, one.free
-        return (seeking, left) if left else (others, ())
+            return self._rivals[key], one.free
+        return (seeking, left) if left else (others, nodes)
 
-    def _seekers(self, key: ObjectKey, nodes: Collection[str]) -> set[ObjectKey]:
-        """Who else may wait for one of these nodes."""
-        holders = {other for node in nodes for other in self._holders[node]}
-        seeking = self._seeking.of(nodes) - {key}
-        own = {other for other in holders & seeking if self._sought[other].isdisjoint(nodes)}
-        return seeking - own
+    def _in_the_end(self, key: ObjectKey, nodes: Collection[str]) -> set[ObjectKey]:
+        """Who else may be on these nodes when nothing moves any more."""
+        staying = {other for node in nodes if node in self._holders for other in self._holders[node]}
+        taking = self._taking.of([node for node in nodes if node in self._open])
+        return ((staying - self._moved) | taking | self._seeking.of(nodes)) - {key}
 
-    def _may_lose(self, key: ObjectKey, free: frozenset[str]) -> bool:
-        """Whether there are enough others for these nodes that are free for it."""
-        return len(free) <= self._size(self._free.of(free) - {key})
+    def _may_fill(self, key: ObjectKey, nodes: Mapping[str, int], others: Collection[ObjectKey]) -> bool:
+        """Whether these others are enough to leave no room on any of these nodes.
 
-    def _size(self, keys: Collection[ObjectKey]) -> int:
-        """How many nodes these take at most."""
-        return sum(self._placings[key].required for key in keys)
+        Args:
+            key: for whom.
+            nodes: how many GPUs come free on each, beside those that are.
+            others: who may be there.
+        """
+        one, room, placings = self._placings[key], self._room[key], self._placings
+        most = max([1, *[placings[other].gpus for other in others]])
+        pods = sum([(room[node] + gpus - one.gpus) // most + 1 for node, gpus in nodes.items()])
+        return pods < one.required + sum([placings[other].required for other in others])
+
+
+def _room(one: Placing) -> dict[str, int]:
+    """How many GPUs of each node are free for its new pod."""
+    room = dict.fromkeys(one.would_do, 0) | dict.fromkeys(one.free, one.gpus)
+    return room | {node: gpus for node, gpus in one.room.items() if node in room}
 
 
 def _contest(workload: Object, others: Sequence[ObjectKey], nodes: Collection[str]) -> Advice:
@@ -298,9 +355,18 @@ def _contest(workload: Object, others: Sequence[ObjectKey], nodes: Collection[st
 
 
 class _Index:
-    """Who has which nodes, looked up by them; nodes of the same Workspaces are one."""
+    """Who has which nodes, looked up by them; nodes of the same Workspaces are one.
 
-    def __init__(self, nodes: Mapping[ObjectKey, Collection[str]]) -> None:
+    Args:
+        nodes: of each Workspace.
+        but: who does not count at a node, although it has it.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[ObjectKey, Collection[str]],
+        but: Mapping[str, Collection[ObjectKey]] | None = None,
+    ) -> None:
         found: dict[str, set[ObjectKey]] = {}
         for key, names in nodes.items():
             for name in names:
@@ -308,10 +374,20 @@ class _Index:
         same: dict[frozenset[ObjectKey], frozenset[ObjectKey]] = {}
         whole = ((name, frozenset(keys)) for name, keys in found.items())
         self._by = {name: same.setdefault(keys, keys) for name, keys in whole}
+        self._but = but or {}
 
     def of(self, nodes: Collection[str]) -> set[ObjectKey]:
-        """Whoever has one of these."""
-        return set[ObjectKey]().union(*{self._by[name] for name in nodes if name in self._by})
+        """Whoever has one of these; as many steps as there are nodes, and Workspaces in their classes."""
+        known = [name for name in nodes if name in self._by]
+        classes = {self._by[name] for name in known if name not in self._but}
+        found = {key for keys in classes for key in keys}
+        but: dict[frozenset[ObjectKey], Collection[ObjectKey]] = {}
+        for name in known:
+            keys = self._by[name]
+            if name in self._but and keys not in classes:
+                own = self._but[name]
+                but[keys] = own if keys not in but or but[keys] == own else ()
+        return found.union(*(keys.difference(own) for keys, own in but.items()))
 
 
 def _share(value: Any, count: int, rounded: Any) -> int:
