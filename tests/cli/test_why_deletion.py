@@ -100,14 +100,13 @@ def test_foreground_deletion_waits_for_what_it_lists(real_shell: Shell, wait_unt
     real_shell.kubectl("delete", "workspace", "fore", "--cascade=foreground", "--wait=false")
     try:
 
-        def lists_it() -> bool:
-            said = why(real_shell, "fore")
-            return any(
-                item["code"] == "dependents-hold-deletion" and "Service fore-headless" in item["message"]
-                for item in (said["cause"] or {"code": ""}, *said["others"])
-            )
+        def names_it() -> bool:
+            """By what holds it, once Kubernetes has begun to delete it."""
+            cause = why(real_shell, "fore")["cause"] or {"code": "", "about": "", "message": ""}
+            is_it = "Service fore-headless" in cause["about"] and "example.com/kept" in cause["message"]
+            return is_it and cause["code"] == "finalizer-holds-deletion"
 
-        wait_until(lists_it)
+        wait_until(names_it)
     finally:
         off = '{"metadata":{"finalizers":null}}'
         real_shell.patch(off, "service", "fore-headless")
