@@ -35,9 +35,8 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _LFS_SIZE = re.compile(rb"^size (\d{1,18})$", re.MULTILINE)
 _MOST_BYTES, _MOST_FILES, _MOST_WEIGHTS = 5_000_000, 20_000, 10**15
 _LONGEST_INDEX = _LONGEST_HEADER = 100_000_000
-_OF_TRAINING = frozenset(
-    {"training_args.bin", "optimizer.bin", "scheduler.bin"}
-)  # of transformers, accelerate
+_OF_TRAINING = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin"})
+"""What transformers and accelerate leave beside weights."""
 _NEAR, _HEADERS = 0.05, 2**20
 """How far files may be from what their index says: it leaves out their headers, in bytes."""
 _LEAST = 0.2
@@ -132,7 +131,7 @@ def read(found: Given) -> Model:
     weights = _weights(place, config, is_folder=_is_folder(Path(found.path)))
     if shipped := catalog.SHIPPED.model(found.id):
         return _checked(shipped, row, weights, place)
-    note = ""
+    notes = []
     if weights.size is None:
         from kaitoctl.kaito.hub_weights import weights_gib
 
@@ -141,15 +140,14 @@ def read(found: Given) -> Model:
             hint = "put the model's model.safetensors.index.json beside it, or its weights_gib into a catalog"
             raise InputError(f"{place}: does not tell what its weights weigh", hint=hint)
         row["weights_gib"] = round(about, 2)
-        note = "weights reckoned, to a few percent; model.safetensors.index.json beside config.json tells"
+        tells = "model.safetensors.index.json beside config.json tells"
+        notes.append(f"weights reckoned, to a few percent; {tells}")
     else:
         row["weights_gib"] = round(weights.size / 2**30, 2)
     if not row["bytes_per_token"]:
-        note += (
-            "; " if note else ""
-        ) + "config.json has no heads of attention, so KAITO reckons with no cache"
+        notes.append("config.json has no heads of attention, so KAITO reckons with no cache")
     settled = hub_model.settled(row, is_mistral=weights.is_mistral)
-    return catalog.model_of({**settled, "source": str(place), "note": note, **row})
+    return catalog.model_of({**settled, "source": str(place), "note": "; ".join(notes), **row})
 
 
 def nameless(path: str) -> InputError:
@@ -397,7 +395,7 @@ def _json(path: Path, most: int) -> Mapping[str, Any]:
     """A document that is an object.
 
     Raises:
-        InputError: with what the file is instead, where that can be told.
+        InputError: with what the file is instead, where it is known.
     """
     from kaitoctl.kube.documents import text_of_file
 

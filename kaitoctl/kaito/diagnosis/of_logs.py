@@ -46,9 +46,8 @@ _LEVELS = {"WARN": "WARNING", "ERR": "ERROR", "DPANIC": "FATAL", "PANIC": "FATAL
 _LETTERS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _ASIDE = "ASIDE"
 _UNIMPORTANT = ("DEBUG", "INFO", "WARNING", _ASIDE)
-_THREAD = (
-    r"Exception in thread [^\"]{1,120}:$"  # of Python: Java ends its own so (`thread "main" x.E: words`)
-)
+# As Python writes it; Java's main thread (`thread "main" x.E: words`) ends its program.
+_THREAD = r"Exception in thread [^\"]{1,120}:$"
 _CHAINED = r"During handling of the above|The above exception was the direct cause"
 # A try of several, which a library tells without a level. Source: huggingface_hub 1.x utils/_http.py
 # (http_backoff), urllib3 2.x connectionpool.py.

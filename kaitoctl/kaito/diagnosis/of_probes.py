@@ -343,7 +343,7 @@ def _kind_of(words: str) -> str:
 
 
 def _speaks_tls(pod: Object, name: str, log: str) -> bool:
-    """Whether the server says, or is told, that it speaks TLS."""
+    """Whether the server's log says that it speaks TLS, or its command has it do so."""
     told = " ".join(_command(pod, name))
     return _HTTPS.search(log) is not None or _TLS_ARGUMENTS.search(told) is not None
 

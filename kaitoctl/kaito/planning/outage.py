@@ -131,7 +131,6 @@ def deadlock(workload: Object | None, verdict: Verdict | None, held: Sequence[st
         verdict: of the nodes, the Workspace's own pods left out; None when nodes cannot be seen.
         held: the nodes that its pods are on.
         restarts: how many restart.
-        known: where its preset is looked up.
     """
     if not restarts or workload is None or not surges(workload):
         return ""
