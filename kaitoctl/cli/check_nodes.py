@@ -57,11 +57,8 @@ class Check(NodeCheck, frozen=True):
     ] = None
     node_provisioner: Annotated[
         str | None,
-        typer.Option(
-            "--node-provisioner",
-            help="Setting of KAITO v0.12: azure-gpu-provisioner, karpenter or byo (default: the cluster's).",
-            metavar="NAME",
-            autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
+        options.provisioner(
+            "Setting of KAITO v0.12: azure-gpu-provisioner, karpenter or byo (default: the cluster's)."
         ),
     ] = None
     wait: Annotated[

@@ -34,12 +34,7 @@ def convert(
     target_version: options.TargetVersion = None,
     node_provisioner: Annotated[
         str | None,
-        typer.Option(
-            "--node-provisioner",
-            help="Of the KAITO that reads them: azure-gpu-provisioner, karpenter or byo.",
-            metavar="NAME",
-            autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
-        ),
+        options.provisioner("Of the KAITO that reads them: azure-gpu-provisioner, karpenter or byo."),
     ] = None,
     catalog: options.CatalogFile = None,
 ) -> None:

@@ -50,6 +50,16 @@ def formats(*names: str, text: str = "{}.") -> Any:
     )
 
 
+def provisioner(words: str) -> Any:
+    """The option --node-provisioner, with what is meant by it."""
+    return typer.Option(
+        "--node-provisioner",
+        help=words,
+        metavar="NAME",
+        autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
+    )
+
+
 TargetVersion = Annotated[
     str | None,
     typer.Option(
@@ -220,12 +230,7 @@ RequestTimeout = Annotated[
 
 NodeProvisioner = Annotated[
     str | None,
-    typer.Option(
-        "--node-provisioner",
-        help="Setting of KAITO: azure-gpu-provisioner, karpenter or byo (default: the cluster's).",
-        metavar="NAME",
-        autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
-    ),
+    provisioner("Setting of KAITO: azure-gpu-provisioner, karpenter or byo (default: the cluster's)."),
 ]
 
 

@@ -47,12 +47,7 @@ def plan(
     ] = None,
     provisioner: Annotated[
         str | None,
-        typer.Option(
-            "--node-provisioner",
-            help="Of the new KAITO: azure-gpu-provisioner, karpenter or byo (default: as now).",
-            metavar="NAME",
-            autocompletion=complete.of("azure-gpu-provisioner", "karpenter", "byo"),
-        ),
+        options.provisioner("Of the new KAITO: azure-gpu-provisioner, karpenter or byo (default: as now)."),
     ] = None,
     output_format: Annotated[
         str,

@@ -19,10 +19,11 @@ from kaitoctl.kaito import estimate, kubectl_hints
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.fleet.replicas import workspace_of
+from kaitoctl.kaito.snapshot import NAMED_KINDS
 from kaitoctl.kaito.validation import OWN, is_dns_name
 from kaitoctl.kaito.validation import config_maps as rules_of_config_maps
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import CONFIG_MAP, NODE, PERSISTENT_VOLUME_CLAIM, SECRET, ObjectKey, dig, key_of
+from kaitoctl.kube.objects import CONFIG_MAP, NODE, ObjectKey, dig, key_of
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ async def missing_references(
     known = {named for _, named in references(_judged(before))} if before is not None else set()
     for path, named in dict.fromkeys(references(_judged(obj))):
         key = ObjectKey(key_of(obj).namespace, named.name)
-        kind = _KINDS[named.kind]
+        kind = NAMED_KINDS[named.kind]
         if kind is CONFIG_MAP and key in beside:
             continue
         there, is_told = await look_up(kind, key)
@@ -147,9 +148,17 @@ async def missing_references(
     return found
 
 
+def lines_of(missing: Iterable[Missing]) -> tuple[list[str], list[str]]:
+    """In words, what is refused for it, and what is only to be known."""
+    refused: list[str] = []
+    known: list[str] = []
+    for item in missing:
+        (refused if item.is_refused else known).append(item.line)
+    return refused, known
+
+
 # The kubelet takes no other for a pull secret: Kubernetes v1.37 `pkg/credentialprovider/secrets`.
 _PULLS = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
-_KINDS = {one.kind: one for one in (SECRET, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)}
 
 
 def _missing(path: str, named: Named, namespace: str, *, is_new: bool) -> Missing:

@@ -22,6 +22,7 @@ from kaitoctl.kaito.fleet.node_demand import replica_demand
 from kaitoctl.kaito.node_check import nobody_creates, plural
 from kaitoctl.kaito.validation import release_detection
 from kaitoctl.kube import request
+from kaitoctl.kube.client import serves
 from kaitoctl.kube.objects import NODE, NODE_CLAIM, ObjectKey, dig
 from kaitoctl.screens import output
 
@@ -90,12 +91,9 @@ async def _as_served(client: Client, rules: Rules) -> Rules:
         return rules  # KAITO up to v0.4.1 asked for Machines
     kind = api.NODE_POOL if rules.provisioner == "karpenter" else NODE_CLAIM
     try:
-        served = dig(await client.send(request.Request("GET", f"/apis/{kind.api_version}")), "resources")
-    except ApiError as error:
-        if error.status != 404:
+        if await serves(client, kind):
             return rules
-        served = []
-    if any(one.get("name") == kind.plural for one in served or ()):
+    except ApiError:
         return rules
     return replace(rules, nobody=nobody_creates(rules.provisioner))
 

@@ -163,8 +163,8 @@ async def _judged(
             return seen, list(problems), []
         look_up = partial(asked_context.looked_up, client)
         missing = await asked_context.missing_references(goal, look_up, before=before)
-    said = [item.line for item in missing if not item.is_refused]
-    return seen, [item.line for item in missing if item.is_refused], [*warnings, *said]
+    refused, known = asked_context.lines_of(missing)
+    return seen, refused, [*warnings, *known]
 
 
 def _edit(target: Target, live: Object, setting: Setting, session: _Session, how: _EditOptions) -> None:

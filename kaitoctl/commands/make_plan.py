@@ -15,6 +15,7 @@ from kaitoctl.commands import plan_effects, plan_world
 from kaitoctl.commands.asked_context import (
     config_maps_named,
     context_asked,
+    lines_of,
     looked_up,
     missing_references,
     with_config_maps,
@@ -260,26 +261,24 @@ class _Judge:
         warnings: list[str] = []
         if before is not None and before.get("data") == after.get("data"):
             return problems, warnings
+        look_up = partial(self._look_up, CONFIG_MAP)
+        others = {name: one for name, one in self._config_maps.items() if name != key}
         for user in self._users.get(key, ()):
             whose = f"Workspace {key_of(user)}"
             if before is not None:
                 warnings.append(f"the pods of {whose} keep the values from before until they restart")
             if key_of(user) in self._planned:
                 continue  # judged by itself, with the ConfigMap
-            look_up = partial(self._look_up, CONFIG_MAP)
             said: list[Sequence[str]] = []
             for beside in (before, after):
-                maps = {name: one for name, one in self._config_maps.items() if name != key}
-                maps |= {key: beside} if beside is not None else {}
+                maps = others if beside is None else {**others, key: beside}
                 setting = await with_config_maps(self._world.setting, user, look_up, maps)
                 said.append(planning.problems(user, setting, None)[0])
             problems += [f"{whose} names it: {words}" for words in said[1] if words not in said[0]]
         return problems, warnings
 
     async def _references(self, body: Object, before: Object | None) -> tuple[list[str], list[str]]:
-        missing = await missing_references(body, self._look_up, self._config_maps, before=before)
-        problems = [item.line for item in missing if item.is_refused]
-        return problems, [item.line for item in missing if not item.is_refused]
+        return lines_of(await missing_references(body, self._look_up, self._config_maps, before=before))
 
     async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
         """As `looked_up`, asked for once."""

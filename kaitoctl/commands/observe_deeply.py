@@ -19,19 +19,17 @@ from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, diagnosis, installation, node_check, nodes_of_others, revisions
 from kaitoctl.kaito.diagnosis import of_controller
 from kaitoctl.kaito.rollout import Phase, progress
-from kaitoctl.kaito.snapshot import Named, Snapshot
+from kaitoctl.kaito.snapshot import NAMED_KINDS, Named, Snapshot
 from kaitoctl.kube import pod_state, request
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.conditions import find, is_true, parse_timestamp
 from kaitoctl.kube.objects import (
-    CONFIG_MAP,
     CONTROLLER_REVISION,
     DEPLOYMENT,
     EVENT,
     NODE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
-    SECRET,
     Kind,
     Object,
     ObjectKey,
@@ -55,7 +53,6 @@ RESOURCE_SLICES = tuple(
 _MOST_EXPLAINED = 4  # nodes out of use: the first few explain the others
 # vLLM logs the cause first and then, twice over, how it propagated: some 200 lines in all.
 _LOG_LINES, _LOG_BYTES = 400, 512 * 1024
-_KINDS = {"Secret": SECRET, "ConfigMap": CONFIG_MAP, "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIM}
 _MOST_LOGS = 20  # of the newest pods: a workload may leave thousands of failed ones
 
 
@@ -287,7 +284,7 @@ async def _referred_object(
     client: Client, namespace: str, named: Named, questions: _Questions
 ) -> Object | None:
     """The claim, an empty object for what else exists or may not be seen; None where it is missing."""
-    kind = _KINDS[named.kind]
+    kind = NAMED_KINDS[named.kind]
     asking = request.get(kind, namespace, named.name)
     try:
         if kind is PERSISTENT_VOLUME_CLAIM:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kaitoctl.advice import Command
 from kaitoctl.kaito import api
 from kaitoctl.kube.objects import Object
@@ -48,6 +50,12 @@ def create(kind: str, name: str, namespace: str, *, path: str = "") -> Command:
 def pods_on(node: str) -> Command:
     """The pods of a node, of every namespace."""
     return Command("kubectl get pods -A --field-selector", f"spec.nodeName={node}")
+
+
+def endpoints_of(service: str, in_namespace: Sequence[str]) -> Command:
+    """The EndpointSlices of a Service, with who writes them."""
+    which = f"kubernetes.io/service-name={service}"
+    return Command("kubectl get endpointslices", *in_namespace, "-l", which, "-o", "yaml")
 
 
 def labels_of(node: str) -> Command:

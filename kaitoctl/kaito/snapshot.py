@@ -17,9 +17,12 @@ from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
 from kaitoctl.kube import managed_fields, pod_state
 from kaitoctl.kube.objects import (
+    CONFIG_MAP,
     DEPLOYMENT,
     NODE_CLAIM,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
+    SECRET,
     SERVICE,
     STATEFUL_SET,
     Kind,
@@ -48,6 +51,10 @@ class Named(NamedTuple):
 
     kind: str
     name: str
+
+
+NAMED_KINDS = {one.kind: one for one in (SECRET, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)}
+"""What a `Named` may be."""
 
 
 class Snapshot(Struct, frozen=True):

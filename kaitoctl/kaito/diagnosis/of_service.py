@@ -152,11 +152,10 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[Advice, Comma
                 ),
             )
     if found.gap == "endpoints" and _ready_endpoints(case):
-        which = f"kubernetes.io/service-name={case.name}"
         return (
             "check who has written these endpoints (label endpointslice.kubernetes.io/managed-by), and their "
             "ports: names and numbers",
-            Command("kubectl get endpointslices", *case.in_namespace, "-l", which, "-o", "yaml"),
+            kubectl_hints.endpoints_of(case.name, case.in_namespace),
         )
     if found.gap == "endpoints":
         return "check why Kubernetes has written no endpoint; it takes seconds when its controllers run", look
@@ -170,7 +169,7 @@ def _server_port(case: Case, port: Object) -> int | None:
 
 
 def _port_again(case: Case, main: Object) -> Command | None:
-    """What gives the Service its main port again and leaves the others; None where that cannot be told.
+    """What gives the Service its main port again and leaves the others; None without a known server port.
 
     Of several ports each must have a name of its own, so that a single one without gets one, too. Where
     people write the endpoints themselves, these go by the names of the ports.

@@ -126,10 +126,9 @@ def _is_unexplained(case: Case, name: str, selector: Object) -> bool:
 
 
 def _writer(case: Case) -> tuple[str, Command]:
-    slices = ("-l", f"kubernetes.io/service-name={case.name}", "-o", "yaml")
     return (
         "check who writes the endpoints of the Service, and whether that controller runs",
-        Command("kubectl get endpointslices", *case.in_namespace, *slices),
+        kubectl_hints.endpoints_of(case.name, case.in_namespace),
     )
 
 
