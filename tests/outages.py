@@ -42,7 +42,7 @@ class Way:
     async def shut(self) -> None:
         """Break all connections, and refuse new ones."""
         assert self._server is not None
-        self._server.close()
+        self._server.close()  # who was accepted a moment ago is not in `_open` yet: `_serve` turns it away
         for writer in list(self._open):
             writer.transport.abort()
         while self._open:  # noqa: ASYNC110 - nobody tells
@@ -55,6 +55,9 @@ class Way:
         await self.open()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            writer.transport.abort()
+            return
         self._open.add(writer)
         with contextlib.suppress(OSError):
             up_reader, up_writer = await asyncio.open_connection(*self._upstream)
