@@ -14,6 +14,8 @@ from functools import reduce
 
 from msgspec import Struct
 
+_ONCE = "FILE"
+_READ_ONCE = re.compile(r"-|stdin|/dev/stdin|/(?:dev|proc/self)/fd/\d+")
 _INTO_FILE = re.compile(r" > [\w./-]*\w")
 # Commands of kaitoctl that ask no cluster, or (fit, validate, convert) only when one is named.
 _OFFLINE = frozenset(
@@ -139,6 +141,16 @@ def _with_files(parts: Sequence[str | Command], flags: ClusterFlags) -> Iterator
         if not isinstance(part, str):
             into = _INTO_FILE.match(behind) if isinstance(behind, str) else None
             yield part.line(flags) + (into[0] if into else "")
+
+
+def file_word(name: str) -> str:
+    """A file's name for a command to paste: FILE for what can be read only once, such as stdin."""
+    return _ONCE if _READ_ONCE.fullmatch(name) else name
+
+
+def with_file(command: Command) -> Advice:
+    """The command, and what FILE is in it where `file_word` has put that."""
+    return command + " (FILE: what was read from stdin)" if _ONCE in command.words else command
 
 
 def joined(between: str, several: Sequence[Advice]) -> Advice:

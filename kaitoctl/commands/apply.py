@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from kaitoctl.advice import Advice, Command
+from kaitoctl.advice import Advice, Command, with_file
 from kaitoctl.commands import (
     certain_write,
     consent,
+    delete,
     files,
     follow_fleet,
     invocation,
@@ -31,11 +32,12 @@ from kaitoctl.commands.cluster import (
     present,
     rights_to_apply,
 )
-from kaitoctl.commands.delete import TIMEOUT_S, wait_gone
 from kaitoctl.commands.follow_all import follow_all, worst
+from kaitoctl.commands.one_by_one import Progress
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target_release import check_manager
-from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Unreachable
+from kaitoctl.commands.wait_gone import TIMEOUT_S, wait_gone
+from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError
 from kaitoctl.kaito import api, catalog_file, planning
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.prices import read_prices
@@ -52,8 +54,6 @@ if TYPE_CHECKING:
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
 
-_MOST_NAMED = 10
-
 
 class _ApplyOptions(Struct, frozen=True):
     """What is to happen with the plan; of what the selector takes, what no document has goes."""
@@ -64,16 +64,8 @@ class _ApplyOptions(Struct, frozen=True):
     follows: bool
     prices: Prices
     timeout_s: float | None
-    again: Command
     selector: str = ""
     documents: Sequence[plan_documents.Written] = ()
-
-
-class Progress(Struct):
-    """What has been written so far, for who interrupts, and the generations that it got."""
-
-    written: list[Change]
-    generations: dict[ObjectKey, int]
 
 
 def apply(
@@ -107,31 +99,38 @@ def apply(
         written = pruning.select_documents(written, selector)
     asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known)
     chosen = selector if prune else ""
-    again = _again(given, kept, target, chosen)
+    again = _again(given, kept, target, asked, catalog, chosen)
     how = _ApplyOptions(
-        dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, again, chosen, documents
+        dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, chosen, documents
     )
-    progress = Progress([], {})
+    applied, deleted = Progress("applied", again), Progress("deleted", again)
     try:
-        return asyncio.run(_apply(target, written, asked, kept, how, progress))
+        return asyncio.run(_apply(target, written, asked, kept, how, applied, deleted))
     except KeyboardInterrupt:
+        told = [one.interrupted_words() for one in (applied, deleted) if one.titles]
         raise Interrupted(
-            f"interrupted; applied: {_titles(progress.written)}",
-            hint=target.text("to continue, run again: " + how.again),
+            "; ".join(("interrupted", *(told or ("nothing was written",)))),
+            hint=target.text("to continue, run again: " + again),
         ) from None
 
 
-def _again(given: Manifests, kept: Object | None, target: Target, selector: str) -> Command:
+def _again(
+    given: Manifests,
+    kept: Object | None,
+    target: Target,
+    asked: make_plan.PlanRequest,
+    catalog: str | None,
+    selector: str,
+) -> Advice:
     """The command that goes on; a plan that is half applied is no plan any more, its manifests are."""
-    words = list(given.words if kept is None else kept.get(planning.GIVEN) or ())
-    sources = () if kept is None or words else (item["source"] for item in kept["changes"])
-    names = [source.rpartition(": document ")[0] for source in sources]
-    for name in dict.fromkeys(names):
-        built, _, folder = name.partition("-k ")
-        words += ("-k", folder) if folder and not built else ("-f", "-" if name == "stdin" else name)
-    pruning_too = ("--prune", "-l", selector) if selector else ()
-    more = (*pruning_too, *invocation.field_manager_words(), *target.in_namespace)
-    return Command("kaitoctl apply", *words, *more)
+    words = list(given.words if kept is None else kept.get(planning.GIVEN) or ("-f", "FILE"))
+    words += ("--prune", "-l", selector) if selector else ()
+    words += ("--force-conflicts",) if asked.force else ()
+    valued = {"--catalog": catalog, **asked.managed.options}
+    words += (word for name, value in valued.items() if value for word in (name, value))
+    return with_file(
+        Command("kaitoctl apply", *words, *invocation.field_manager_words(), *target.in_namespace)
+    )
 
 
 def _plan_of(path: str) -> Object:
@@ -171,7 +170,8 @@ async def _apply(
     asked: make_plan.PlanRequest,
     kept: Object | None,
     how: _ApplyOptions,
-    progress: Progress,
+    applied: Progress,
+    deleted: Progress,
 ) -> int:
     async with connected(target) as client:
         plan = await make_plan.make(client, written, asked)
@@ -181,13 +181,14 @@ async def _apply(
         if how.selector:
             pruned = await pruning.find(client, plan, how.documents, how.selector)
         pruning.show(target, pruned)
+        generations: dict[ObjectKey, int] = {}
         if how.dry_run == "none":
-            await _agree(plan, pruned.number, yes=how.yes)
-            await write(client, plan, progress, force=how.force, again=how.again)
+            await _agree(plan, len(pruned.shown), yes=how.yes)
+            generations = await write(client, plan, applied, force=how.force)
         words = option_values.dry_run_note(how.dry_run)
         for change in plan.changes:
             output.sentence(f"{_name(change)} {_word(change)}{words}")
-        await pruning.send(client, pruned, dry_run=how.dry_run)
+        await delete.send_all(client, pruned.shown, deleted, dry_run=how.dry_run)
         workspaces = [change.key for change in plan.changes if change.kind == "Workspace"]
         sets = [change.key for change in plan.changes if change.kind == api.INFERENCE_SET.kind]
         if how.dry_run != "none" or not how.follows:
@@ -201,7 +202,6 @@ async def _apply(
         )
         if workspaces:
             bodies = {change.key: change.body for change in plan.changes if change.kind == "Workspace"}
-            generations = progress.generations
             codes.append(
                 await follow_all(
                     client, target, bodies, generations, how.timeout_s, asked.catalog, asked.managed
@@ -308,7 +308,7 @@ async def _agree(plan: Plan, pruned: int, *, yes: bool) -> None:
 # --- write -------------------------------------------------------------------------------------------------
 
 
-async def write(client: Client, plan: Plan, progress: Progress, *, force: bool, again: Command) -> None:
+async def write(client: Client, plan: Plan, progress: Progress, *, force: bool) -> dict[ObjectKey, int]:
     """Write what differs, in order; what fails in the middle says how far it came.
 
     Args:
@@ -316,20 +316,23 @@ async def write(client: Client, plan: Plan, progress: Progress, *, force: bool, 
         plan: of which nothing is refused.
         progress: shown what has been written.
         force: take fields over from other managers.
-        again: the command that goes on.
+
+    Returns:
+        The generations of the Workspaces that were written.
 
     Raises:
         KaitoctlError: a write failed, or the server has gone.
     """
-    todo = list(plan.written)
-    for number, change in enumerate(todo):
-        try:
-            made = await _send(client, change, force=force)
-        except (ApiError, Unreachable) as error:
-            raise _how_far(error, todo, number, again) from error
-        progress.written.append(change)
+    generations: dict[ObjectKey, int] = {}
+
+    async def one(change: Change) -> None:
+        made = await _send(client, change, force=force)
         if change.kind == "Workspace":
-            progress.generations[change.key] = generation_of(made)
+            generations[change.key] = generation_of(made)
+
+    progress.titles = [change.title for change in plan.written]
+    await progress.each(plan.written, one)
+    return generations
 
 
 async def _send(client: Client, change: Change, *, force: bool) -> Object:
@@ -349,7 +352,7 @@ async def _send(client: Client, change: Change, *, force: bool) -> Object:
         # What conflicts with our own fields is there, too.
         only_new = not is_there and takes_over == force
         asked = request.apply(kind, body, manager=field_manager(), force=takes_over, only_new=only_new)
-        return await certain_write.applied(
+        return await certain_write.sent(
             client, asked, kind, key, is_done=lambda now: _is_done(now, change.body), word=word
         )
 
@@ -381,22 +384,6 @@ def _is_done(now: Object | None, body: Object) -> bool:
     return all(
         owned.get(part) == body[part] for part in body if part not in ("metadata", "apiVersion", "kind")
     )
-
-
-def _how_far(error: KaitoctlError, todo: Sequence[Change], number: int, again: Command) -> KaitoctlError:
-    done, rest = _titles(todo[:number]), _titles(todo[number + error.may_be_done :])
-    error.message = f"{todo[number].title}: {error.message}; applied: {done}; not applied: {rest}"
-    goes_on = again + " continues where this stopped"
-    error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on
-    return error
-
-
-def _titles(changes: Sequence[Change]) -> str:
-    """What was written, or was not; of many the first and the last, for they follow one another."""
-    names = [change.title for change in changes]
-    if len(names) > _MOST_NAMED:
-        return f"{len(names)} objects, {names[0]} to {names[-1]} in the order of the plan"
-    return ", ".join(names) or "nothing"
 
 
 def _word(change: Change) -> str:

@@ -1,6 +1,7 @@
 """A write whose outcome is known: when the connection breaks before the answer, look what became of it.
 
-An apply may be sent again: it sets the same fields to the same values. What must not happen is that nobody
+An apply may be sent again: it sets the same fields to the same values. So may a deletion that names the uid
+of what it means. What must not happen is that nobody
 can say whether an object exists, for it may be buying GPU nodes already.
 """
 
@@ -29,7 +30,7 @@ _LONGEST_REST_S = 4.0
 _UNCERTAIN = frozenset({500, 502, 503, 504})
 
 
-async def applied(
+async def sent(
     client: Client,
     asked: Request,
     kind: Kind,
@@ -38,15 +39,18 @@ async def applied(
     is_done: Callable[[Object | None], bool],
     word: str,
 ) -> Object:
-    """Apply, and go on trying while the server comes and goes; then say what became of it.
+    """Send a write, and go on trying while the server comes and goes; then say what became of it.
 
     Args:
         client: the API client.
-        asked: the apply.
+        asked: an apply, or a deletion of just the object that was seen.
         kind: of the object.
         key: of the object.
-        is_done: given the object as it is (None when there is none): whether the apply was carried out.
-        word: what the apply does, such as `created` or `changed`.
+        is_done: given the object as it is (None when there is none): whether the write was carried out.
+        word: what it does, such as `created`, `changed` or `deleted`.
+
+    Returns:
+        The server's answer; where that was lost, the object as it is, empty when it is gone.
 
     Raises:
         ApiError: the server refused.
@@ -60,8 +64,8 @@ async def applied(
         except (Unreachable, ApiError) as error:
             if not _is_uncertain(error):
                 if may_have_arrived and isinstance(error, ApiError) and error.status == 409:
-                    now, _ = await _look(client, kind, key)  # perhaps by our own first try
-                    if now is not None and is_done(now):
+                    now, is_seen = await _look(client, kind, key)  # perhaps by our own first try
+                    if is_seen and is_done(now):
                         return _found_done(now, kind, key, word)
                 raise
             may_have_arrived = may_have_arrived or not _was_never_sent(error)
@@ -69,7 +73,7 @@ async def applied(
         is_known = not may_have_arrived
         if asked.is_write and may_have_arrived:
             found, is_known = await _look(client, kind, key)
-            if found is not None and is_done(found):
+            if is_known and is_done(found):
                 return _found_done(found, kind, key, word)
         if loop.time() + rest_s > until:
             raise _with_outcome(failure, asked, kind, key, word, is_known=is_known)
@@ -135,9 +139,9 @@ async def _look(client: Client, kind: Kind, key: ObjectKey) -> tuple[Object | No
         return None, False
 
 
-def _found_done(found: Object, kind: Kind, key: ObjectKey, word: str) -> Object:
+def _found_done(found: Object | None, kind: Kind, key: ObjectKey, word: str) -> Object:
     output.warning(f"the connection broke before the answer; {kind.kind} {key} was {word}")
-    return found
+    return found or {}
 
 
 def _with_outcome(
@@ -146,7 +150,7 @@ def _with_outcome(
     """The failure, with what is known of the object."""
     if not asked.is_write:
         return error
-    look = Command("kubectl get", f"{kind.plural}.{kind.group}", key.name, "-n", key.namespace)
+    look = Command("kubectl get", f"{kind.plural}.{kind.group}".rstrip("."), key.name, "-n", key.namespace)
     if is_known:
         error.message += f"; {kind.kind} {key} was not {word}"
     else:

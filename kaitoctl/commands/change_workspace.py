@@ -102,7 +102,7 @@ async def change(client: Client, target: Target, live: Object, asked: ChangeRequ
                     apply_merge_patch(now, rest)
                 ) == merge_request.asked_of(trial)
 
-            made = await certain_write.applied(client, writing, kind, key, is_done=is_done, word="changed")
+            made = await certain_write.sent(client, writing, kind, key, is_done=is_done, word="changed")
             if rest:
                 patch = {**rest, "metadata": {**(rest.get("metadata") or {}), "uid": uid_of(live)}}
                 made = await client.send(request.merge_patch(kind, *key, patch, manager=field_manager()))

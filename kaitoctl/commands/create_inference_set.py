@@ -154,7 +154,7 @@ async def _applied(client: Client, made: Object, *, dry_run: bool) -> Object:
     kind, key = kinds.kind_of(made), key_of(made)
     asked = request.apply(kind, made, manager=field_manager(), dry_run=dry_run, only_new=True)
     try:
-        answer = await certain_write.applied(
+        answer = await certain_write.sent(
             client, asked, kind, key, is_done=lambda now: _is_ours(now), word="created"
         )
     except ApiError as error:

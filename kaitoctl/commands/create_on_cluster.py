@@ -164,7 +164,7 @@ async def _apply(client: Client, workspace: Object, *, dry_run: bool) -> Object:
         return now is not None and bool(managed_fields.applied_fields(now, field_manager()))
 
     try:
-        return await certain_write.applied(client, asked, kind, key, is_done=is_done, word="created")
+        return await certain_write.sent(client, asked, kind, key, is_done=is_done, word="created")
     except ApiError as error:
         if refusal_hints.is_stale(error):
             error.hint = (

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaitoctl.advice import Command
-from kaitoctl.commands import consent, files, option_values, ownership_warnings
+from kaitoctl.advice import Command, with_file
+from kaitoctl.commands import certain_write, consent, files, option_values, ownership_warnings
 from kaitoctl.commands.cluster import (
     connected,
     explain_refusal,
     no_such,
-    present,
     together,
     workspace_kind,
 )
-from kaitoctl.commands.observe_deeply import with_evidence, with_missing
+from kaitoctl.commands.observe_deeply import with_missing
 from kaitoctl.commands.observe_fleet import fleet_at
-from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
+from kaitoctl.commands.observe_workspace import observe_workspace
+from kaitoctl.commands.one_by_one import Progress
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, TimedOut
+from kaitoctl.commands.wait_gone import TIMEOUT_S, until_gone, wait_gone
+from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError
 from kaitoctl.kaito import api, convert
-from kaitoctl.kaito.deletion import Consequences, consequences, remaining
-from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.deletion import Consequences, consequences
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.node_check import plural
 from kaitoctl.kaito.snapshot import node_names
@@ -42,24 +41,18 @@ from kaitoctl.kube.objects import (
     with_type,
 )
 from kaitoctl.kube.pod_state import UNFINISHED
-from kaitoctl.kube.refusal_hints import may_pass
-from kaitoctl.reconcile.until_answered import until_answered
-from kaitoctl.screens import layout, output
+from kaitoctl.screens import output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from kaitoctl.advice import Advice
     from kaitoctl.commands.option_values import Manifests
     from kaitoctl.kaito.fleet.view import Fleet
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object
 
-_LOOK_AGAIN_S = 1.0
-_AT_ONCE = 16
-_TURN_S = 10.0
-TIMEOUT_S = 1200.0
-"""For so long it is waited until all is gone."""
 _MOST_NAMED = 3
 _TITLES = {one.kind.lower(): one.kind for one in (api.INFERENCE_SET, api.MULTI_ROLE_INFERENCE)}
 _SET, _ROLES = _TITLES
@@ -126,13 +119,28 @@ def delete(
         raise InputError("name the Workspaces, or the files that hold them: one of the two")
     timeout_s = option_values.duration_s(timeout) if timeout else TIMEOUT_S
     keys = _keys_in(given) if given.is_given else list(dict.fromkeys(map(_parse_name, names or ())))
+    progress = Progress("deleted", _again(names or (), given, target))
+    how = (dry_run, ignore_not_found, yes, timeout_s if wait else None)
     try:
-        return asyncio.run(_delete(target, keys, dry_run, ignore_not_found, yes, timeout_s if wait else None))
+        return asyncio.run(_delete(target, keys, progress, *how))
     except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted; the deletion continues",
-            hint=target.text(Command("kaitoctl status", *target.in_namespace) + " shows what is left"),
-        ) from None
+        raise _interrupted(progress, target) from None
+
+
+def _again(names: Sequence[str], given: Manifests, target: Target) -> Advice:
+    """The command that deletes what is left, and waits for all of it."""
+    what = (*names, *given.words, "--ignore-not-found", *target.in_namespace)
+    return with_file(Command("kaitoctl delete", *what))
+
+
+def _interrupted(progress: Progress, target: Target) -> Interrupted:
+    if not progress.has_begun:
+        return Interrupted("interrupted; nothing was deleted")
+    if progress.done == len(progress.titles):
+        found = "the deletion continues", " waits for it"
+    else:
+        found = progress.interrupted_words(), " continues where this stopped"
+    return Interrupted(f"interrupted; {found[0]}", hint=target.text(progress.again + found[1]))
 
 
 def _parse_name(text: str) -> _Named:
@@ -164,6 +172,7 @@ def _keys_in(given: Manifests) -> list[_Named]:
 async def _delete(
     target: Target,
     named: Sequence[_Named],
+    progress: Progress,
     dry_run: str,
     ignore_not_found: bool,
     yes: bool,
@@ -185,12 +194,13 @@ async def _delete(
         if dry_run == "none":
             await _agree(deletions, wholes, yes=yes)
         own = [(one.kind, one.workspace) for one in deletions if not one.of_set]
-        await _send_all(client, [*((one.kind, one.obj) for one in wholes), *own], dry_run)
+        shown = [*((one.kind, one.obj) for one in wholes), *own]
+        await send_all(client, shown, progress, dry_run=dry_run)
         if dry_run == "none" and timeout_s is not None:
             began = asyncio.get_running_loop().time()
             await wait_gone(client, target, deletions, timeout_s)
             for one in wholes:
-                await _until_whole_is_gone(client, one, began, timeout_s)
+                await until_gone(client, one.kind, one.obj, began, timeout_s)
     return 0
 
 
@@ -307,34 +317,37 @@ def set_words(fleet: Fleet) -> str:
     return f"InferenceSet {fleet.key}, with its {number} {plural('Workspace', number)}"
 
 
-async def _send_all(client: Client, shown: Sequence[tuple[Kind, Object]], dry_run: str) -> None:
-    """Delete what was shown; where one cannot be, say how many are left."""
-    for number, (kind, obj) in enumerate(shown):
-        try:
-            await send(client, kind, obj, dry_run=dry_run)
-        except KaitoctlError as error:
-            if number and dry_run == "none":
-                left = len(shown) - number
-                rest = f"{number} of {len(shown)} are deleted; --ignore-not-found deletes the other {left}"
-                error.hint = error.hint + f"; {rest}" if error.hint else rest
-            raise
+async def send_all(
+    client: Client, shown: Sequence[tuple[Kind, Object]], progress: Progress, *, dry_run: str
+) -> None:
+    """Delete just what was shown, such as a set, whose controller deletes its Workspaces.
 
-
-async def send(client: Client, kind: Kind, shown: Object, *, dry_run: str) -> None:
-    """Delete just the object that was shown, such as a set, whose controller deletes its Workspaces.
-
-    One that is gone meanwhile needs no more.
+    What is gone meanwhile needs no more.
 
     Args:
         client: of the cluster.
-        kind: of the object.
-        shown: the object.
+        shown: the objects.
+        progress: shown what has been deleted.
         dry_run: `none`, or who only says it: `client` or `server`.
+
+    Raises:
+        KaitoctlError: one could not be deleted; the error says what is, and what is not.
     """
+    progress.titles = [f"{kind.kind} {key_of(obj)}" for kind, obj in shown] if dry_run == "none" else ()
+    await progress.each(shown, lambda one: _send(client, *one, dry_run=dry_run))
+
+
+async def _send(client: Client, kind: Kind, shown: Object, *, dry_run: str) -> None:
     key = key_of(shown)
     if not is_being_deleted(shown) and dry_run != "client":
+        asked = request.delete(kind, *key, uid=uid_of(shown), dry_run=dry_run == "server")
         try:
-            await client.send(request.delete(kind, *key, uid=uid_of(shown), dry_run=dry_run == "server"))
+            if dry_run == "server":
+                await client.send(asked)
+            else:
+                await certain_write.sent(
+                    client, asked, kind, key, is_done=partial(_goes, shown), word="deleted"
+                )
         except ApiError as error:
             if error.status == 409:
                 error.hint = f"this {kind.kind} was just deleted and created again; run the command again"
@@ -345,87 +358,5 @@ async def send(client: Client, kind: Kind, shown: Object, *, dry_run: str) -> No
     output.sentence(f"{output.resource_name(shown)} deleted{option_values.dry_run_note(dry_run)}")
 
 
-# --- wait --------------------------------------------------------------------------------------------------
-
-
-async def wait_gone(client: Client, target: Target, deletions: Sequence[Deletion], timeout_s: float) -> None:
-    """Until all is gone.
-
-    Raises:
-        TimedOut: something is still there; the error says what holds it.
-    """
-    left = {deletion.key: "" for deletion in deletions}
-    turns = asyncio.Semaphore(_AT_ONCE)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*(_until_gone(client, deletion, left, turns) for deletion in deletions))
-    except TimeoutError:
-        key, words = max(left.items(), key=lambda item: bool(item[1]))  # of others nobody has looked
-        cause = await _cause(client, target, key)
-        left_over = f": {words} left" if words else ""
-        raise TimedOut(
-            f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}{left_over}{cause}",
-            hint=Command("kaitoctl why", key.name, "-n", key.namespace),
-        ) from None
-
-
-async def _until_whole_is_gone(client: Client, whole: _Whole, began: float, timeout_s: float) -> None:
-    """Until a fleet itself is gone: its controller takes the finalizer off once it has done its part.
-
-    Raises:
-        TimedOut: it is still there.
-    """
-    key, title, holding = key_of(whole.obj), f"{whole.kind.kind} {key_of(whole.obj)}", ""
-    try:
-        async with asyncio.timeout_at(began + timeout_s + _LOOK_AGAIN_S):
-            while True:
-                found = await until_answered(
-                    lambda: present(client, request.get(whole.kind, *key)),
-                    doing=title,
-                    is_final=lambda error: not may_pass(error),
-                )
-                if found is None or uid_of(found) != uid_of(whole.obj):
-                    return
-                before, holding = holding, ", ".join(found["metadata"].get("finalizers") or ())
-                if holding and holding != before:
-                    output.step(f"{title}: waiting for its controller to remove {holding}")
-                await asyncio.sleep(_LOOK_AGAIN_S)
-    except TimeoutError:
-        held = f": {holding} is still there" if holding else ""
-        raise TimedOut(
-            f"{title} is not gone after {layout.elapsed(timeout_s)}{held}",
-            hint=Command("kubectl describe", whole.kind.plural, key.name, "-n", key.namespace)
-            + " shows it; is the controller of its kind running?",
-        ) from None
-
-
-async def _until_gone(
-    client: Client, deletion: Deletion, left: dict[ObjectKey, str], turns: asyncio.Semaphore
-) -> None:
-    """Watch until one is gone; of many, each for a while in its turn, as each watch is a stream."""
-    uid, waits_for, told = uid_of(deletion.workspace), deletion.ends.waits_for, ""
-    now = asyncio.get_running_loop().time
-    while deletion.key in left:
-        async with turns, observe_workspace(client, deletion.key) as picture:
-            began = now()
-            while words := remaining(picture.snapshot(), uid, waits_for):
-                left[deletion.key] = words
-                if words != told:
-                    told = words
-                    output.step(f"Workspace {deletion.key}: waiting for {words} to go")
-                if len(left) > _AT_ONCE and now() - began >= _TURN_S:
-                    break
-                await picture.change(within_s=_LOOK_AGAIN_S)
-            else:
-                del left[deletion.key]
-    output.success(f"Workspace {deletion.key} is gone")
-
-
-async def _cause(client: Client, target: Target, key: ObjectKey) -> str:
-    """What `why` says of a Workspace that does not go, after a colon."""
-    try:
-        seen = await with_evidence(client, await snapshot_of(client, key))
-    except KaitoctlError:
-        return ""
-    cause = diagnose(seen, datetime.now(UTC)).cause
-    return "" if cause is None else f"; {cause.about}: {cause.message}"
+def _goes(shown: Object, now: Object | None) -> bool:
+    return now is None or uid_of(now) != uid_of(shown) or is_being_deleted(now)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from kaitoctl.advice import Advice, Command
+from kaitoctl.advice import Advice, Command, file_word
 from kaitoctl.errors import InputError
 from kaitoctl.kube.names import is_address, is_label, is_qualified, is_subdomain, without_user
 
@@ -248,6 +248,11 @@ class ManagedBy(Struct, frozen=True):
         return self.target_version is not None or self.node_provisioner is not None
 
     @property
+    def options(self) -> dict[str, str | None]:
+        """The same as options of a command."""
+        return {"--target-version": self.target_version, "--node-provisioner": self.node_provisioner}
+
+    @property
     def byo(self) -> bool | None:
         """Whether nodes must be brought; None when the user does not say."""
         return None if self.node_provisioner is None else self.node_provisioner == "byo"
@@ -283,12 +288,12 @@ class Manifests(Struct, frozen=True):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """How another command is pointed at the same."""
+        """How another command is pointed at the same; FILE where that is `advice.file_word`'s."""
         if self.kustomize is not None:
             return ("-k", self.kustomize)
         names = dict.fromkeys((*(self.files or ()), *(self.filename or ())))
         is_deep = self.recursive and any(os.path.isdir(name) for name in names if "\0" not in name)  # noqa: PTH112 - no more than a stat
-        return (*(word for name in names for word in ("-f", name)), *(("-R",) if is_deep else ()))
+        return (*(word for name in names for word in ("-f", file_word(name))), *(("-R",) if is_deep else ()))
 
     @property
     def are_files(self) -> bool:

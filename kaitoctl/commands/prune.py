@@ -59,10 +59,11 @@ class Pruned(Struct, frozen=True):
     config_maps: tuple[Object, ...] = ()
 
     @property
-    def number(self) -> int:
-        """How many objects are deleted; the Workspaces of sets go with them."""
-        own = sum(not one.of_set for one in self.deletions)
-        return own + len(self.sets) + len(self.config_maps)
+    def shown(self) -> list[tuple[Kind, Object]]:
+        """What is deleted: Workspaces of sets go with these, ConfigMaps after those that name them."""
+        sets = [(kinds.kind_of(one.inference_set), one.inference_set) for one in self.sets]
+        workspaces = [(one.kind, one.workspace) for one in self.deletions if not one.of_set]
+        return [*sets, *workspaces, *((CONFIG_MAP, one) for one in self.config_maps)]
 
 
 def check(selector: str, given: Manifests, *, prune: bool, plan: str | None) -> None:
@@ -186,20 +187,3 @@ def show(target: Target, pruned: Pruned) -> None:
         delete.show(target, one)
     for obj in pruned.config_maps:
         output.announce(f"ConfigMap {key_of(obj)} will be deleted (--prune)")
-
-
-async def send(client: Client, pruned: Pruned, *, dry_run: str) -> None:
-    """Delete just what was shown, Workspaces before the ConfigMaps that they name.
-
-    Args:
-        client: of the cluster.
-        pruned: what goes.
-        dry_run: `none`, or who only says it: `client` or `server`.
-    """
-    for fleet in pruned.sets:
-        await delete.send(client, kinds.kind_of(fleet.inference_set), fleet.inference_set, dry_run=dry_run)
-    for one in pruned.deletions:
-        if not one.of_set:
-            await delete.send(client, one.kind, one.workspace, dry_run=dry_run)
-    for obj in pruned.config_maps:
-        await delete.send(client, CONFIG_MAP, obj, dry_run=dry_run)

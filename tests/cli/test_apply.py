@@ -183,6 +183,9 @@ def test_what_is_immutable_is_recreated_and_the_way_there_works(shell: Shell, na
     stderr = shell.kaitoctl("apply", "-f", file, "--yes", code=2).stderr
     assert f"to recreate Workspace {namespace}/w: {change['recreate']}" in " ".join(stderr.split())
     assert "recreate it" not in stderr and "inference.preset: is immutable (falcon-7b -> phi-2)" in stderr
+    # What was read from stdin is gone with the shell's pipe: it takes a file.
+    piped = shell.run("sh", "-c", f"kaitoctl plan -f - < {file}")
+    assert "kaitoctl apply -f FILE (FILE: what was read from stdin)\n" in piped.stdout
     delete, apply = change["recreate"].split(", then ")
     shell.kaitoctl(*delete.split()[1:], "--yes", "--timeout", "90s")
     shell.kaitoctl(*apply.split()[1:], "--yes", "--no-wait")

@@ -108,7 +108,7 @@ def outcome(dying: Dying) -> Object | KaitoctlError:
     async def main() -> Object | KaitoctlError:
         async with dying as client, client:
             try:
-                return await certain_write.applied(
+                return await certain_write.sent(
                     client, asked, api.WORKSPACE, KEY, is_done=is_done, word="created"
                 )
             except KaitoctlError as error:
@@ -160,7 +160,7 @@ def test_what_was_never_sent_was_not_created() -> None:
         asked = request.apply(api.WORKSPACE, falcon(), manager="kaitoctl", only_new=True)
         async with Client(Server(f"http://127.0.0.1:{port}")) as client:
             with pytest.raises(KaitoctlError) as raised:
-                await certain_write.applied(
+                await certain_write.sent(
                     client, asked, api.WORKSPACE, KEY, is_done=lambda now: False, word="created"
                 )
         return raised.value
@@ -177,7 +177,7 @@ def test_the_object_is_named_by_its_kind(capsys: pytest.CaptureFixture[str]) -> 
     async def main() -> None:
         asked = request.apply(CONFIG_MAP, obj, manager="kaitoctl")
         async with dying as client, client:
-            await certain_write.applied(
+            await certain_write.sent(
                 client, asked, CONFIG_MAP, KEY, is_done=lambda now: now is not None, word="configured"
             )
 

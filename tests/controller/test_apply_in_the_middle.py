@@ -15,10 +15,12 @@ from planned_world import PlannedDirect, PlannedWorld
 from virtual_time import run
 from world import World, falcon
 
+from kaitoctl.advice import Command
 from kaitoctl.commands import apply, make_plan, prune, rollout, rollout_surge
 from kaitoctl.commands.cluster import FIELD_MANAGER
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_revisions import revisions_of
+from kaitoctl.commands.one_by_one import Progress
 from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
 from kaitoctl.commands.plan_documents import Written
 from kaitoctl.errors import ApiError, Unreachable
@@ -30,7 +32,7 @@ from kaitoctl.kube.objects import CONFIG_MAP, SECRET, Kind, Object, ObjectKey, k
 from kaitoctl.kube.request import Request
 from kaitoctl.kube.response_bodies import ObjectList
 
-AGAIN = "kaitoctl apply -f models"
+AGAIN = Command("kaitoctl apply -f models")
 ADAPTER = {"source": {"name": "style", "image": "registry.example/style:1"}, "strength": "0.5"}
 CONFIG: Object = {
     "apiVersion": "v1",
@@ -71,9 +73,10 @@ def planned(world: World | Direct, *bodies: Object) -> Plan:
 
 
 def write(client: Direct, plan: Plan) -> list[str]:
-    progress = apply.Progress([], {})
-    asyncio.run(apply.write(client, plan, progress, force=False, again=AGAIN))  # type: ignore[arg-type]
-    return [change.title for change in progress.written]
+    progress = Progress("applied", AGAIN)
+    asyncio.run(apply.write(client, plan, progress, force=False))  # type: ignore[arg-type]
+    assert progress.done == len(progress.titles)
+    return list(progress.titles)
 
 
 def test_what_fails_in_the_middle_says_what_was_applied_and_what_goes_on() -> None:
@@ -87,7 +90,7 @@ def test_what_fails_in_the_middle_says_what_was_applied_and_what_goes_on() -> No
         write(Meddled(world, "two", refuse), plan)
     assert "applied: ConfigMap default/cm, Workspace default/one;" in caught.value.message
     assert "not applied: Workspace default/two, Workspace default/three" in caught.value.message
-    assert AGAIN in caught.value.hint
+    assert "kaitoctl apply -f models continues where this stopped" in caught.value.hint
     # The same once more does the rest, and only that.
     rest = planned(world, workspace("one"), CONFIG, workspace("two"), workspace("three"))
     assert write(Direct(world), rest) == ["Workspace default/two", "Workspace default/three"]
@@ -106,7 +109,7 @@ def test_what_may_have_been_applied_is_not_said_to_be_not_applied() -> None:
                 raise Unreachable("cannot reach the API server")
             return await super().send(asked)
 
-    writing = apply.write(Leaving(world), plan, apply.Progress([], {}), force=False, again=AGAIN)  # type: ignore[arg-type]
+    writing = apply.write(Leaving(world), plan, Progress("applied", AGAIN), force=False)  # type: ignore[arg-type]
     with pytest.raises(Unreachable) as caught:
         run(writing)
     assert "whether Workspace default/two was created is unknown" in caught.value.message
@@ -235,7 +238,7 @@ def test_of_many_that_were_applied_the_first_and_the_last_are_named() -> None:
     with pytest.raises(ApiError) as caught:
         write(Meddled(world, "w25", refuse), plan)
     first, last = (f"{number} objects, Workspace default/w" for number in (25, 15))
-    assert f"applied: {first}0 to Workspace default/w24 in the order of the plan" in caught.value.message
+    assert f"applied: {first}0 to Workspace default/w24 in the order above" in caught.value.message
     assert f"not applied: {last}25 to Workspace default/w39 in the order" in caught.value.message
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from kaitoctl.advice import Advice, Command, text
+from kaitoctl.advice import Advice, Command, file_word, text, with_file
 from kaitoctl.kaito import merge_request, node_check, undo, validation
 from kaitoctl.kaito.catalog import Catalog
 from kaitoctl.kaito.planning.outage import deadlock, outage
@@ -182,9 +182,9 @@ def recreation(
     key = key_of(before)
     file = source.rpartition(": document ")[0] or source
     built, _, folder = file.partition("-k ")
-    again = ("-k", folder) if folder and not built else ("-f", "-" if file == "stdin" else file)
+    again = ("-k", folder) if folder and not built else ("-f", file_word(file))
     deleting = Command("kaitoctl delete", key.name, "-n", key.namespace)
-    way = deleting + ", then " + Command("kaitoctl apply", *again)
+    way = deleting + ", then " + with_file(Command("kaitoctl apply", *again))
     return Change(
         "Workspace",
         key,
