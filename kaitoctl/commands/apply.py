@@ -194,7 +194,8 @@ async def _apply(
         if how.dry_run != "none" or not how.follows:
             return 0
         if pruned.deletions:
-            await wait_gone(client, target, pruned.deletions, how.timeout_s or TIMEOUT_S)
+            going = [one.going for one in pruned.deletions]
+            await wait_gone(client, target, going, how.timeout_s or TIMEOUT_S)
         shows = {key: follow_fleet.lines_of(key) for key in sets} if len(sets) > 1 else {}
         alone = len(plan.changes) == 1
         codes = await asyncio.gather(

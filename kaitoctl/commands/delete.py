@@ -23,7 +23,7 @@ from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_workspace import observe_workspace
 from kaitoctl.commands.one_by_one import Progress
 from kaitoctl.commands.target import Target
-from kaitoctl.commands.wait_gone import TIMEOUT_S, until_gone, wait_gone
+from kaitoctl.commands.wait_gone import TIMEOUT_S, Going, until_gone, wait_gone
 from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError
 from kaitoctl.kaito import api, convert
 from kaitoctl.kaito.deletion import Consequences, consequences
@@ -79,6 +79,11 @@ class Deletion(Struct, frozen=True):
     def ends(self) -> Consequences:
         """What it leads to."""
         return consequences(self.seen, self.pods, self.beside)
+
+    @property
+    def going(self) -> Going:
+        """What is waited for."""
+        return Going(self.key, uid_of(self.workspace), self.ends.waits_for)
 
 
 def at_once(deletions: Iterable[Deletion | None]) -> list[Deletion]:
@@ -198,7 +203,7 @@ async def _delete(
         await send_all(client, shown, progress, dry_run=dry_run)
         if dry_run == "none" and timeout_s is not None:
             began = asyncio.get_running_loop().time()
-            await wait_gone(client, target, deletions, timeout_s)
+            await wait_gone(client, target, [one.going for one in deletions], timeout_s)
             for one in wholes:
                 await until_gone(client, one.kind, one.obj, began, timeout_s)
     return 0

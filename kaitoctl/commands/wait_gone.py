@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.advice import Command
 from kaitoctl.commands.cluster import present
@@ -22,7 +22,6 @@ from kaitoctl.screens import layout, output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kaitoctl.commands.delete import Deletion
     from kaitoctl.commands.target import Target
     from kaitoctl.kube.client import Client
     from kaitoctl.kube.objects import Kind, Object, ObjectKey
@@ -34,17 +33,25 @@ TIMEOUT_S = 1200.0
 """For so long it is waited until all is gone."""
 
 
-async def wait_gone(client: Client, target: Target, deletions: Sequence[Deletion], timeout_s: float) -> None:
+class Going(NamedTuple):
+    """A Workspace that has been deleted, and the names of the NodeClaims that go with it."""
+
+    key: ObjectKey
+    uid: str
+    claims: frozenset[str]
+
+
+async def wait_gone(client: Client, target: Target, deleted: Sequence[Going], timeout_s: float) -> None:
     """Until all is gone.
 
     Raises:
         TimedOut: something is still there; the error says what holds it.
     """
-    left = {deletion.key: "" for deletion in deletions}
+    left = {one.key: "" for one in deleted}
     turns = asyncio.Semaphore(_AT_ONCE)
     try:
         async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*(_watch(client, deletion, left, turns) for deletion in deletions))
+            await asyncio.gather(*(_watch(client, one, left, turns) for one in deleted))
     except TimeoutError:
         key, words = max(left.items(), key=lambda item: bool(item[1]))  # of others nobody has looked
         cause = await _cause(client, target, key)
@@ -85,26 +92,25 @@ async def until_gone(client: Client, kind: Kind, obj: Object, began: float, time
         ) from None
 
 
-async def _watch(
-    client: Client, deletion: Deletion, left: dict[ObjectKey, str], turns: asyncio.Semaphore
-) -> None:
+async def _watch(client: Client, going: Going, left: dict[ObjectKey, str], turns: asyncio.Semaphore) -> None:
     """Watch until one is gone; of many, each for a while in its turn, as each watch is a stream."""
-    uid, waits_for, told = uid_of(deletion.workspace), deletion.ends.waits_for, ""
+    key, uid, claims = going
+    told = ""
     now = asyncio.get_running_loop().time
-    while deletion.key in left:
-        async with turns, observe_workspace(client, deletion.key) as picture:
+    while key in left:
+        async with turns, observe_workspace(client, key) as picture:
             began = now()
-            while words := remaining(picture.snapshot(), uid, waits_for):
-                left[deletion.key] = words
+            while words := remaining(picture.snapshot(), uid, claims):
+                left[key] = words
                 if words != told:
                     told = words
-                    output.step(f"Workspace {deletion.key}: waiting for {words} to go")
+                    output.step(f"Workspace {key}: waiting for {words} to go")
                 if len(left) > _AT_ONCE and now() - began >= _TURN_S:
                     break
                 await picture.change(within_s=_LOOK_AGAIN_S)
             else:
-                del left[deletion.key]
-    output.success(f"Workspace {deletion.key} is gone")
+                del left[key]
+    output.success(f"Workspace {key} is gone")
 
 
 async def _cause(client: Client, target: Target, key: ObjectKey) -> str:
