@@ -58,7 +58,8 @@ def test_no_name_is_suggested_twice_and_nothing_for_next_to_nothing() -> None:
 def test_who_names_no_old_release_hears_of_none(target: str | None, version: str) -> None:
     for preset in ("qwen3", "phi4x", "no-such-thing"):
         said = refused(preset, target, version)
-        assert "falcon" not in said.line and "v0.4" not in text(said.hint)
+        assert "falcon" not in said.line and "v0.4" not in said.line
+        assert ("no KAITO from v0.3 to v0.12 knows" in said.message) == (target is None)
     assert "Qwen/Qwen3-8B-AWQ" in text(refused("qwen3", target, version).hint)
     hint = text(refused("no-such-thing", target, version).hint)
     assert "phi-4-mini-instruct" in hint or "kaitoctl models list" in hint
@@ -68,3 +69,8 @@ def test_who_names_no_old_release_hears_of_none(target: str | None, version: str
 def test_who_names_one_hears_of_that_one() -> None:
     said = refused("no-such-thing", "v0.4", "v1alpha1")
     assert "of KAITO v0.4" in said.message and "falcon-7b" in text(said.hint)
+
+
+def test_one_that_another_release_has_is_not_called_unknown_to_all() -> None:
+    assert "no KAITO" not in refused("phi-2", "v0.12", "v1beta1").message
+    assert "no KAITO" not in refused("phi-4", "v0.4", "v1alpha1").message

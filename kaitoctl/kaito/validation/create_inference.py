@@ -22,6 +22,7 @@ from kaitoctl.kaito.validation.problem import (
     error,
     warning,
 )
+from kaitoctl.kaito.validation.releases import RELEASES
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import dig
 
@@ -105,6 +106,7 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
         hint: Advice = _elsewhere(subject, name) or did_you_mean(name, [*_models_too(subject), *presets])
         message = f"preset {name[:80]!r} is not in the catalog"
         message += f" of KAITO {subject.kaito}" if subject.release else ""
+        message = _nobodys(subject, name) or message
         names = list(presets)
         if subject.setting.target is None:  # nobody has named the release that its API version suggests
             names = subject.setting.catalog.model_names()
@@ -124,6 +126,13 @@ def _known(names: Collection[str]) -> str:
     """The presets that have names of their own, of which most are asked for; ids are what any model has."""
     ids = " (or a Hugging Face id: owner/model)" if any(map(_is_id, names)) else ""
     return f"known presets: {', '.join(name for name in names if '/' not in name)}{ids}"
+
+
+def _nobodys(subject: Subject, name: str) -> str:
+    """That no release has a preset, where nobody has named the one that judges; else empty."""
+    if subject.setting.target is not None or releases.served_by(name, subject.setting.catalog):
+        return ""
+    return f"no KAITO from {RELEASES[0].name} to {RELEASES[-1].name} knows preset {name[:80]!r}"
 
 
 def _elsewhere(subject: Subject, name: str) -> str:
@@ -178,7 +187,8 @@ def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) 
         yield error(
             f"{where}.name",
             "KW142",
-            f"KAITO {subject.kaito} {'no longer serves' if gone else 'does not know'} {name[:80]!r}",
+            _nobodys(subject, name)
+            or f"KAITO {subject.kaito} {'no longer serves' if gone else 'does not know'} {name[:80]!r}",
             did_you_mean(name, subject.setting.catalog.model_names())
             or _elsewhere(subject, name)
             or _known(subject.setting.catalog.model_names()),
