@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -35,6 +36,8 @@ from kaitoctl.kube.objects import SERVICE, dig, key_of, with_type
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kaito.validation import Setting
     from kaitoctl.kube.client import Client
@@ -44,8 +47,7 @@ if TYPE_CHECKING:
 async def create(target: Target, wanted: RequestedManifest, how: ManifestOptions) -> None:
     """Create the Workspace, or change the one that is there, and follow its rollout."""
     costs = prices.read_prices(how.prices)
-    async with connected(target) as client:
-        served = await served_versions(client)
+    async with _connected(target, wanted.refusal) as (client, served):
         namespace = wanted.namespace or client.namespace
         before = await find_workspace(client, wanted.name, namespace)
         setting = await _setting(client, target, served, wanted, how.managed)
@@ -92,6 +94,21 @@ async def create(target: Target, wanted: RequestedManifest, how: ManifestOptions
         if how.output is None:
             await _show_result(client, target, seen)
         await _prove(client, target, seen, how)
+
+
+@asynccontextmanager
+async def _connected(target: Target, refusal: InputError | None) -> AsyncIterator[tuple[Client, list[str]]]:
+    """A client and the versions served; where there is no cluster, what is wrong with the manifest."""
+    is_there = False
+    try:
+        async with connected(target) as client:
+            served = await served_versions(client)
+            is_there = True
+            yield client, served
+    except (InputError, Unreachable):
+        if refusal is None or is_there:
+            raise
+        raise refusal from None
 
 
 async def _follow(

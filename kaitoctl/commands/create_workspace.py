@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
-from kaitoctl.commands.new_manifest import ManifestOptions, RequestedManifest, judge, show
+from kaitoctl.commands.new_manifest import ManifestOptions, RequestedManifest, judge, refusal_of, show
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.workspace_options import WorkspaceOptions
 from kaitoctl.errors import InputError, Interrupted
 from kaitoctl.kaito import api, catalog_file, convert, manifest, templates, validation
+from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.releases import nearest
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import annotations_of
@@ -41,9 +42,8 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
     if local is not None and local.local_model and given.instance_type is None:
         given = replace(given, instance_type=api.DEFAULT_INSTANCE_TYPE)  # any will do: it is simulated
     rendering = _rendering(name, given, known, target)
-    setting = validation.Setting(
-        managed.target_version, byo=managed.byo, catalog=known, provisioner=managed.node_provisioner
-    )
+    said = managed.target_version or (OWN if target.sandbox else None)
+    setting = validation.Setting(said, byo=managed.byo, catalog=known, provisioner=managed.node_provisioner)
     workspace = rendering.new((), setting)
     if (text := rendering.template[0]) is not None:  # what is wrong with the template itself comes first
         from kaitoctl.commands import user_template
@@ -55,7 +55,9 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
         judge(workspace, setting)
         show(workspace, how.output, "created (client dry run)")
         return
-    judge(workspace, setting, quietly=True, but=_open_fields(given))
+    refusal = refusal_of(workspace, setting, but=_open_fields(given))
+    if refusal is not None and said is not None:
+        raise refusal
     if local is not None and local.local_model:
         from kaitoctl.commands import local_presets
 
@@ -72,6 +74,7 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
         rendering.upon,
         rendering.without_strength,
         known,
+        refusal,
     )
     try:
         asyncio.run(create_on_cluster.create(target, wanted, how))
@@ -147,7 +150,9 @@ class _Rendering(Struct, frozen=True):
 
     def new(self, served: Sequence[str], setting: Setting) -> Object:
         """The manifest of a Workspace that does not exist yet."""
-        made = self._render(self._version(served or _served_by(setting), setting))
+        of_release = _served_by(setting)  # a CRD may be newer than the controller beside it
+        both = [version for version in served if version in of_release]
+        made = self._render(self._version(both or served or of_release, setting))
         return validation.loading_adapters(made, setting, self.without_strength)
 
     def upon(self, live: Object, setting: Setting) -> Object:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kaitoctl.kaito.catalog import Catalog
-    from kaitoctl.kaito.validation import Setting
+    from kaitoctl.kaito.validation import Problem, Setting
     from kaitoctl.kube.objects import Object
 
 
@@ -46,6 +46,7 @@ class RequestedManifest(Struct, frozen=True):
         upon: given the Workspace that is there and where it lives, the manifest in its version.
         without_strength: the adapters of which nobody said how strong.
         known: presets and instance types.
+        refusal: what is wrong with it by itself, where only the cluster tells which release judges it.
     """
 
     name: str
@@ -55,31 +56,42 @@ class RequestedManifest(Struct, frozen=True):
     upon: Callable[[Object, Setting], Object]
     without_strength: frozenset[str]
     known: Catalog
+    refusal: InputError | None = None
 
 
-def judge(workspace: Object, setting: Setting, *, quietly: bool = False, but: tuple[str, ...] = ()) -> None:
-    """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore.
+def judge(workspace: Object, setting: Setting) -> None:
+    """Refuse what the schema or KAITO's rules refuse; warn of what they accept and then ignore."""
+    problems = validation.judge(workspace, setting)
+    for problem in problems:
+        if problem.severity == "warning":
+            output.warning(problem.text, hint=problem.hint)
+    if (refusal := _refusal(workspace, problems)) is not None:
+        raise refusal
+
+
+def refusal_of(workspace: Object, setting: Setting, but: tuple[str, ...] = ()) -> InputError | None:
+    """What the schema or KAITO's rules refuse, if anything.
 
     Args:
         workspace: the manifest.
         setting: where it is to live.
-        quietly: whether to keep warnings for later.
         but: the fields that are judged later.
     """
-    problems = validation.judge(workspace, setting)
-    errors = [item for item in problems if item.severity == "error" and not item.path.startswith(but)]
-    for problem in problems:
-        if problem.severity == "warning" and not quietly:
-            output.warning(problem.text, hint=problem.hint)
+    found = validation.judge(workspace, setting)
+    return _refusal(workspace, [item for item in found if not item.path.startswith(but)])
+
+
+def _refusal(workspace: Object, problems: Sequence[Problem]) -> InputError | None:
+    errors = [item for item in problems if item.severity == "error"]
     if not errors:
-        return
+        return None
     metadata = workspace.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     what = f"Workspace {name}" if name else "the Workspace"
     if len(errors) == 1:
-        raise InputError(f"{what}: {errors[0].text}", hint=errors[0].hint)
+        return InputError(f"{what}: {errors[0].text}", hint=errors[0].hint)
     lines = [problem.line for problem in errors]
-    raise InputError(f"{what} has {len(errors)} problems; nothing was written", problems=lines)
+    return InputError(f"{what} has {len(errors)} problems; nothing was written", problems=lines)
 
 
 def show(workspace: Object, output_format: str | None, word: str) -> None:

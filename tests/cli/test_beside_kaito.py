@@ -22,7 +22,7 @@ NAMESPACE = "kaito-workspace"
 IMAGE = "mcr.microsoft.com/aks/kaito/workspace:0.4.6"
 
 
-def kaito(replicas: int) -> str:
+def kaito(replicas: int, image: str = IMAGE) -> str:
     labels = {"app.kubernetes.io/name": "workspace"}
     return json.dumps(
         {
@@ -39,7 +39,7 @@ def kaito(replicas: int) -> str:
                         "selector": {"matchLabels": labels},
                         "template": {
                             "metadata": {"labels": labels},
-                            "spec": {"containers": [{"name": "workspace", "image": IMAGE}]},
+                            "spec": {"containers": [{"name": "workspace", "image": image}]},
                         },
                     },
                 },
@@ -48,8 +48,8 @@ def kaito(replicas: int) -> str:
     )
 
 
-def install(shell: Shell, replicas: int) -> None:
-    (shell.home / "kaito.json").write_text(kaito(replicas))
+def install(shell: Shell, replicas: int, image: str = IMAGE) -> None:
+    (shell.home / "kaito.json").write_text(kaito(replicas, image))
     shell.kubectl("apply", "-f", "kaito.json")
 
 
@@ -193,6 +193,33 @@ def test_diff_and_why_go_by_the_release_that_is_here(cluster: Shell) -> None:
         assert done.stderr.count("judged for KAITO v0.4.6") == 1
     finally:
         cluster.kubectl("delete", "workspace", "there")
+
+
+@pytest.mark.parametrize(
+    ("release", "preset", "said"),
+    [
+        ("0.12.0", "phi-44", "KAITO v0.12 does not know 'phi-44'"),
+        ("0.12.0", "phi-2", "KAITO v0.12 no longer serves 'phi-2'"),
+        ("0.12.0", "phi-4", ""),
+        ("0.4.0", "phi-44", "preset 'phi-44' is not in the catalog of KAITO v0.4"),
+        ("0.4.0", "phi-4", "preset 'phi-4' is not in the catalog of KAITO v0.4"),
+        ("0.4.0", "phi-2", ""),
+    ],
+)
+def test_create_is_judged_by_the_release_that_is_here(
+    cluster: Shell, release: str, preset: str, said: str
+) -> None:
+    install(cluster, 0, f"mcr.microsoft.com/aks/kaito/workspace:{release}")
+    here = {"KUBECONFIG": cluster.kubeconfig, "KAITOCTL_SANDBOX": ""}
+    make = ("create", "workspace", "there", "--preset", preset, "--dry-run=server", "--yes")
+    size = ("--instance-type", "Standard_NC24ads_A100_v4")
+    done = cluster.kaitoctl(*make, *size, code=2 if said else 0, **here)
+    assert f"judged for KAITO v{release}" in done.stderr
+    assert not said or f"inference.preset.name: {said}" in done.stderr
+    # Without a cluster what no release takes is said, and otherwise that there is none.
+    done = cluster.kaitoctl(*make, *size, code=2, KUBECONFIG="/nowhere", KAITOCTL_SANDBOX="")
+    nowhere = "no KAITO from v0.3 to v0.12 knows preset 'phi-44'" if preset == "phi-44" else "no kubeconfig"
+    assert nowhere in done.stderr
 
 
 def test_each_command_ends_right_on_what_kaito_v0_12_writes(cluster: Shell, wait_until: Wait) -> None:
