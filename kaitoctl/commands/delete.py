@@ -270,7 +270,7 @@ async def deletions_of(
 
 
 async def _deletion_of(client: Client, key: ObjectKey, *, of_set: bool) -> Deletion | None:
-    async with observe_workspace(client, key, once=True) as picture:
+    async with observe_workspace(client, key, once=True, events=False) as picture:
         seen = picture.snapshot()
     if seen.workspace is None:
         return None

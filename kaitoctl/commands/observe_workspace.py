@@ -58,6 +58,7 @@ class WorkspaceObservation(Observation):
         catalog: Catalog,
         *,
         once: bool = False,
+        events: bool = True,
     ) -> None:
         super().__init__(client, kind, once=once)
         self.key = key
@@ -76,15 +77,7 @@ class WorkspaceObservation(Observation):
                 self._informer_by_name(SERVICE, f"{key.name}-headless"),
             ),
             "slices": (self._informer_by_labels(ENDPOINT_SLICE, f"{SERVICE_NAME_LABEL}={key.name}"),),
-            "events": (
-                Informer(
-                    client,
-                    EVENT,
-                    namespace=key.namespace,
-                    fatal_statuses=NEVER_SHOWN,
-                    transform=self._kept_event,
-                ),
-            ),
+            "events": (self._informer_of_events(),) if events else (),
             "claims": tuple(
                 Informer(client, of, label_selector=labels, fatal_statuses=NEVER_SHOWN)
                 for of in claim_kinds
@@ -112,6 +105,15 @@ class WorkspaceObservation(Observation):
             namespace=self.key.namespace,
             label_selector=labels,
             fatal_statuses=NEVER_SHOWN,
+        )
+
+    def _informer_of_events(self) -> Informer:
+        return Informer(
+            self._client,
+            EVENT,
+            namespace=self.key.namespace,
+            fatal_statuses=NEVER_SHOWN,
+            transform=self._kept_event,
         )
 
     def _kept_event(self, event: Object) -> Object | None:
@@ -176,15 +178,16 @@ class WorkspaceObservation(Observation):
 
 @asynccontextmanager
 async def observe_workspace(
-    client: Client, key: ObjectKey, *, catalog: Catalog = SHIPPED, once: bool = False
+    client: Client, key: ObjectKey, *, catalog: Catalog = SHIPPED, once: bool = False, events: bool = True
 ) -> AsyncIterator[WorkspaceObservation]:
-    """Observe a Workspace for as long as the block runs, or list everything `once`.
+    """Observe a Workspace for as long as the block runs, or list everything `once`; with `events` or not.
 
     Raises:
         ApiError: the cluster serves no Workspaces, or refuses to show this one.
     """
     kind, claim_kinds = await served_kinds(client, insists=once)
-    async with running(WorkspaceObservation(client, key, kind, claim_kinds, catalog, once=once)) as observed:
+    observing = WorkspaceObservation(client, key, kind, claim_kinds, catalog, once=once, events=events)
+    async with running(observing) as observed:
         yield observed
 
 

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kaitoctl.advice import Command
 from kaitoctl.commands.cluster import present
+from kaitoctl.commands.observation import NEVER_SHOWN, Observation, running, served_kinds
 from kaitoctl.commands.observe_deeply import with_evidence
-from kaitoctl.commands.observe_workspace import observe_workspace, snapshot_of
+from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.errors import KaitoctlError, TimedOut
+from kaitoctl.kaito import api
 from kaitoctl.kaito.deletion import remaining
 from kaitoctl.kaito.diagnosis import diagnose
+from kaitoctl.kaito.snapshot import Snapshot, trimmed
 from kaitoctl.kube import request
-from kaitoctl.kube.objects import key_of, uid_of
+from kaitoctl.kube.objects import DEPLOYMENT, JOB, POD, STATEFUL_SET, ObjectKey, key_of, labels_of, uid_of
 from kaitoctl.kube.refusal_hints import may_pass
+from kaitoctl.reconcile.informer import Informer
 from kaitoctl.reconcile.until_answered import until_answered
 from kaitoctl.screens import layout, output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kaitoctl.commands.target import Target
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Kind, Object, ObjectKey
+    from kaitoctl.kube.objects import Kind, Object
 
 _LOOK_AGAIN_S = 1.0
+_REST_S = 0.2
+_TELL_AGAIN_S = 10.0
+_EACH_TOLD = 16
+"""Of no more Workspaces each step is told."""
 _AT_ONCE = 16
+"""So many namespaces are watched at once: each takes some streams."""
 _TURN_S = 10.0
 TIMEOUT_S = 1200.0
 """For so long it is waited until all is gone."""
@@ -48,18 +58,43 @@ async def wait_gone(client: Client, target: Target, deleted: Sequence[Going], ti
         TimedOut: something is still there; the error says what holds it.
     """
     left = {one.key: "" for one in deleted}
-    turns = asyncio.Semaphore(_AT_ONCE)
+    spaces: dict[str, dict[ObjectKey, Going]] = {}
+    for one in deleted:
+        spaces.setdefault(one.key.namespace, {})[one.key] = one
+    turns, turn_s = asyncio.Semaphore(_AT_ONCE), _TURN_S if len(spaces) > _AT_ONCE else None
+
+    async def in_turns(here: dict[ObjectKey, Going]) -> None:
+        while here:
+            async with turns:
+                await _watch(client, here, left, turn_s=turn_s)
+
+    telling = asyncio.create_task(_tell(left)) if len(left) > _EACH_TOLD else None
     try:
         async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*(_watch(client, one, left, turns) for one in deleted))
+            await asyncio.gather(*map(in_turns, spaces.values()))
     except TimeoutError:
         key, words = max(left.items(), key=lambda item: bool(item[1]))  # of others nobody has looked
         cause = await _cause(client, target, key)
         left_over = f": {words} left" if words else ""
+        others = len(left) - 1
+        beside = f"; neither {'is' if others == 1 else 'are'} {others} more" if others else ""
         raise TimedOut(
-            f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}{left_over}{cause}",
+            f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}{left_over}{cause}{beside}",
             hint=Command("kaitoctl why", key.name, "-n", key.namespace),
         ) from None
+    finally:
+        if telling is not None:
+            telling.cancel()
+
+
+async def _tell(left: dict[ObjectKey, str]) -> None:
+    """Say now and then how many of many are left."""
+    number, told = len(left), -1
+    while True:
+        await asyncio.sleep(_TELL_AGAIN_S)
+        if len(left) != told:
+            told = len(left)
+            output.step(f"{number - told} of {number} Workspaces are gone")
 
 
 async def until_gone(client: Client, kind: Kind, obj: Object, began: float, timeout_s: float) -> None:
@@ -92,25 +127,81 @@ async def until_gone(client: Client, kind: Kind, obj: Object, began: float, time
         ) from None
 
 
-async def _watch(client: Client, going: Going, left: dict[ObjectKey, str], turns: asyncio.Semaphore) -> None:
-    """Watch until one is gone; of many, each for a while in its turn, as each watch is a stream."""
-    key, uid, claims = going
-    told = ""
-    now = asyncio.get_running_loop().time
-    while key in left:
-        async with turns, observe_workspace(client, key) as picture:
-            began = now()
-            while words := remaining(picture.snapshot(), uid, claims):
-                left[key] = words
-                if words != told:
-                    told = words
-                    output.step(f"Workspace {key}: waiting for {words} to go")
-                if len(left) > _AT_ONCE and now() - began >= _TURN_S:
-                    break
-                await picture.change(within_s=_LOOK_AGAIN_S)
-            else:
-                del left[key]
-    output.success(f"Workspace {key} is gone")
+class _Remains(Observation):
+    """What is left of the deleted Workspaces of one namespace, all of them in the same few watches."""
+
+    def __init__(
+        self, client: Client, kind: Kind, claim_kinds: Iterable[Kind], deleted: Sequence[Going]
+    ) -> None:
+        super().__init__(client, kind)
+        namespace = deleted[0].key.namespace
+        name = deleted[0].key.name if len(deleted) == 1 else ""
+        labels = f"{api.LABEL_WORKSPACE}={name}" if name else api.LABEL_WORKSPACE
+
+        def of(kind: Kind, labels: str = "") -> Informer:
+            return Informer(
+                client,
+                kind,
+                namespace=namespace if kind.namespaced else "",
+                label_selector=labels,
+                field_selector="" if labels or not name else f"metadata.name={name}",
+                fatal_statuses=NEVER_SHOWN,
+                transform=partial(trimmed, kind),
+                packed=True,
+            )
+
+        self._workspaces, self._jobs, self._pods = of(kind), of(JOB), of(POD, labels)
+        self._workloads = (of(DEPLOYMENT), of(STATEFUL_SET))
+        claimed = (labels, labels.replace(api.LABEL_WORKSPACE, api.LABEL_POOL_WORKSPACE))
+        has_claims = any(one.claims for one in deleted)
+        self._claims = [of(kind, by) for kind in claim_kinds for by in claimed] if has_claims else []
+
+    async def start(self) -> None:
+        views = (self._workspaces, self._jobs, self._pods, *self._workloads, *self._claims)
+        await asyncio.gather(*(self._watch(view) for view in views))
+
+    def of(self, going: Going) -> Snapshot:
+        """What is left of one.
+
+        Raises:
+            ApiError: Workspaces may not be read (any more).
+        """
+        self.require(self._workspaces)
+        key, names = going.key, [ObjectKey("", name) for name in going.claims]
+        return Snapshot(
+            self._workspaces.store.get(key),
+            tuple(view.store[key] for view in self._workloads if key in view.store),
+            tuple(self._pods.store.by(_workspace_named, key)),
+            tuple(view.store[name] for view in self._claims for name in names if name in view.store),
+            jobs=(self._jobs.store[key],) if key in self._jobs.store else (),
+        )
+
+
+def _workspace_named(pod: Object) -> tuple[ObjectKey, ...]:
+    return (ObjectKey(key_of(pod).namespace, labels_of(pod).get(api.LABEL_WORKSPACE, "")),)
+
+
+async def _watch(
+    client: Client, here: dict[ObjectKey, Going], left: dict[ObjectKey, str], *, turn_s: float | None
+) -> None:
+    """Watch those of a namespace until none is left in it, or for a turn."""
+    now, is_told = asyncio.get_running_loop().time, len(left) <= _EACH_TOLD
+    kind, claim_kinds = await served_kinds(client, insists=False)
+    async with running(_Remains(client, kind, claim_kinds, list(here.values()))) as remains:
+        began = now()
+        while True:
+            for key, going in list(here.items()):
+                words = remaining(remains.of(going), going.uid, going.claims)
+                if not words:
+                    del here[key], left[key]
+                    output.success(f"Workspace {key} is gone")
+                elif words != left[key]:
+                    left[key] = words
+                    if is_told:
+                        output.step(f"Workspace {key}: waiting for {words} to go")
+            if not here or (turn_s is not None and now() - began >= turn_s):
+                return
+            await remains.change(rest_s=_REST_S, within_s=_LOOK_AGAIN_S)
 
 
 async def _cause(client: Client, target: Target, key: ObjectKey) -> str:

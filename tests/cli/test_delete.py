@@ -241,8 +241,8 @@ def test_where_a_deletion_fails_in_the_middle_it_is_said_what_is_left(tmp_path: 
     assert "kaitoctl delete a b c --ignore-not-found continues where this stopped" in said
 
 
-def test_more_are_waited_for_than_are_watched_at_once(shell: Shell, namespace: str) -> None:
-    """One that does not go keeps none of the others from being looked at."""
+def test_many_are_waited_for_together(shell: Shell, namespace: str) -> None:
+    """One that does not go keeps none of the others from being looked at, and none has watches of its own."""
     names = [f"w{number}" for number in range(20)]
     for name in names:
         manifest = {
@@ -258,7 +258,9 @@ def test_more_are_waited_for_than_are_watched_at_once(shell: Shell, namespace: s
         if name == "w0":
             manifest["metadata"]["finalizers"] = ["example.com/held"]  # type: ignore[index]
         shell.apply(manifest)
-    done = shell.kaitoctl("delete", *names, "-n", namespace, "--yes", "--timeout", "20s", code=124)
+    done = shell.kaitoctl("delete", *names, "-n", namespace, "--yes", "--timeout", "20s", "-v6", code=124)
+    assert 0 < sum("watch=" in line for line in done.stderr.splitlines()) < len(names)
+    assert re.search(rf"\d+ of {len(names)} Workspaces are gone", done.stderr)
     for name in names[1:]:
         assert f"Workspace {namespace}/{name} is gone" in done.stderr
     assert f"Workspace {namespace}/w0 is not gone after" in done.stderr
