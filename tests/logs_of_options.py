@@ -210,7 +210,7 @@ OF_FEATURES = [
     ("uses use_bdlora, which", "ValueError: vLLM does not yet support block-diagonal LoRA."),
     ("uses use_qalora, which", "ValueError: vLLM does not yet support QALoRA."),
     (
-        "uses trainable_token_indices, which",
+        "uses tokens of its own, which",
         "ValueError: LoRA added vocab size 8 is greater than lora_extra_vocab_size 0.",
     ),
     ("lacks 'r', 'lora_alpha'", "ValueError: Missing required configuration fields: {'r', 'lora_alpha'}"),

@@ -29,8 +29,8 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.of_images import (
     NO_IMAGE,
+    OTHER_MACHINE,
     UNAUTHORIZED,
-    WRONG_PLATFORM,
     set_adapter,
     wrong_platform,
 )
@@ -38,9 +38,9 @@ from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig
 
+_SHELL_SAYS = r"(?m)^(?:/bin/)?(?:ba|da|a)?sh: .{1,200}: [Pp]ermission denied"  # so there is one
 _NO_FILES = r"(?i)no files|can't stat '?/data|cannot stat '?/data"
-# What can befall the copying of an adapter's files, too.
-_OF_COPIES = ("disk-full", "path-not-writable")
+_OF_COPIES = ("disk-full", "path-not-writable")  # what befalls the copying of an adapter's files, too
 _SIGTERM = 143
 
 
@@ -165,9 +165,9 @@ def _out_of_memory(end: End) -> Cause | None:
 
 
 def _for_another_machine(end: End) -> Cause | None:
-    if not re.search(WRONG_PLATFORM, end.log):
+    if not re.search(OTHER_MACHINE, end.log):
         return None
-    evidence = [*end.evidence, *end.lines(WRONG_PLATFORM)]
+    evidence = [*end.evidence, *end.lines(OTHER_MACHINE)]
     return wrong_platform(end.case, end.pod, end.name, str(end.item.get("image")), evidence)
 
 
@@ -258,7 +258,7 @@ def _empty_adapter(end: End) -> Cause | None:
 
 
 def _adapter_without_shell(end: End) -> Cause | None:
-    if not end.adapter or end.exit_code not in (126, 127):
+    if not end.adapter or end.exit_code not in (126, 127) or re.search(_SHELL_SAYS, end.log):
         return None
     return without_shell(end.case, end.pod, end.item, end.adapter, [*end.evidence, *end.lines()])
 

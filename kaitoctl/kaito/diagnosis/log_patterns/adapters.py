@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from kaitoctl.kaito.diagnosis.log_patterns.reading import PEFT, TORCH, VLLM, WHERE, Reading, Row
 
+# Every kind that PEFT has, by its name in adapter_config.json.
+_KINDS = (
+    r"PROMPT_TUNING|MULTITASK_PROMPT_TUNING|P_TUNING|PREFIX_TUNING|LORA|ADALORA|ADAMSS|BOFT|ADAPTION_PROMPT|"
+    r"IA3|BEFT|BONE|LILY|LOHA|LOKR|OFT|POLY|LN_TUNING|VERA|FROD|PVERA|FOURIERFT|GLORA|XLORA|HRA|VBLORA|UNILORA|"
+    r"CPT|MISS|RANDLORA|ROAD|TRAINABLE_TOKENS|HIRA|SHIRA|C3A|WAVEFT|OSF|DELORA|GRALORA|CARTRIDGE|TINYLORA|PSOFT|"
+    r"PEANUT|SUPERTUNING|DEFT"
+)
+# The same as classes, less what those of LoRA share.
+_CLASSES = (
+    r"[Ll]o[Rr][Aa]|Peft|PEFT|IA3|OFT|Lo[HK]\w|Vera|Pvera|Prompt|Prefix|Adaption|Adamss|BOFT|Beft|Bone|C3A|CPT|"
+    r"Cartridge|Corda|Deft|Eva|FourierFT|Frod|[Hh]ira|HRA|LNTuning|Lily|LoftQ|Lycoris|Miss|OSF|Peanut|Poly|Psoft|"
+    r"Road|Supertuning|TrainableTokens|WaveFT"
+)
 _REBUILD = "an adapter fits only the model that it was made from; take it out, or correct its image"
 
 # What adapter_config.json may ask for and a server cannot do: the key, how it is refused, and by what.
@@ -22,7 +35,8 @@ _FEATURES = (
     ("alora_invocation_tokens", r"vLLM does not (?:yet )?support Activated LoRA", "lora/peft_helper.py"),
     ("use_bdlora", r"vLLM does not (?:yet )?support block-diagonal", "lora/peft_helper.py"),
     ("use_qalora", r"vLLM does not (?:yet )?support QALoRA", "lora/peft_helper.py"),
-    ("trainable_token_indices", r"LoRA added vocab size .{0,80}greater|embedding LoRA size", "lora/utils.py"),
+    ("trainable_token_indices", r"embedding LoRA size", "lora/utils.py"),
+    ("tokens of its own", r"LoRA added vocab size .{0,80}greater", "lora/worker_manager.py (0.10)"),
 )
 
 PATTERNS: tuple[Row, ...] = (
@@ -52,12 +66,35 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Missing required configuration fields: \{(?P<keys>[^}\n]{1,120})\}",
+        r"Missing required configuration fields: \{(?P<keys>[^}\n]{1,120})\}|"
+        rf"(?:{_CLASSES})\w{{0,20}}\.__init__\(\) missing \d required positional arguments?: "
+        r"(?P<args>'[\w', and]{1,160})",
         Reading(
             "adapter-misfit",
-            "adapter_config.json of {adapter} lacks {keys}: it is of another kind than LoRA, or was cut off",
+            "adapter_config.json of {adapter} lacks {keys}{args}: it is no LoRA's, or was cut off",
             "make it as a LoRA (peft_type LORA), or take it out",
             f"{VLLM} lora/peft_helper.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        rf"KeyError: (?:<PeftType\.\w{{1,30}}: )?'(?P<kind>{_KINDS})'|"
+        r"'(?P<type>\w{1,30})' is not a valid PeftType",
+        Reading(
+            "adapter-misfit",
+            "{adapter} is of the kind {kind}{type}, which the server's PEFT does not know: it is older",
+            "make it as a LoRA (peft_type LORA), use an image with a newer PEFT, or take it out",
+            f"{PEFT} config.py (from_peft_type), peft_model.py, utils/peft_types.py",
+            adapter="yes",
+        ),
+    ),
+    (
+        r"Module '(?P<module>\w{1,60})' is incompatible with Mamba-based models",
+        Reading(
+            "adapter-misfit",
+            "{adapter} changes {module}, which PEFT does not do in a Mamba model such as this one",
+            "train it without {module} (and without out_proj and conv1d) in target_modules, or take it out",
+            f"{PEFT} tuners/tuners_utils.py",
             adapter="yes",
         ),
     ),
@@ -74,8 +111,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?:Lora|LoRA|Peft|PEFT|IA3|OFT|LoHa|LoKr|Vera|Prompt|Prefix|"
-        r"Adaption)\w{0,20}(?:\.__init__)?\(\) got "
+        rf"(?:{_CLASSES})\w{{0,20}}(?:\.__init__)?\(\) got "
         r"an unexpected keyword argument '(?P<key>\w{1,60})'",
         Reading(
             "adapter-misfit",

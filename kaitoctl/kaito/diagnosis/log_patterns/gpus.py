@@ -69,6 +69,8 @@ PATTERNS: tuple[Row, ...] = (
         r"requires (?:GPUs with )?SM ?\d\d|"
         r"PassManager::run failed|only supports? Ampere GPUs or newer|"
         r"Sinks are only supported in FlashAttention|not supported on compute capability|"
+        r"(?:FP\d|kv[- ]cache|backend|FLASH\w{0,20}|FlashAttention|FlashInfer|Marlin|NVFP4|MXFP4|"
+        r"quantization)\b.{0,60} is not supported on this (?:platform|hardware|device|GPU)|"
         r"FlashAttention (?:3|v3|version 3) .{0,40}(?:not supported|requires)|for "
         r"Volta and Turing GPUs|"
         r"requires? (?:a )?(?:GPUs? with )?(?:CUDA )?compute capability (?:of )?(?:at least |>= ?)?\d",
@@ -210,7 +212,8 @@ PATTERNS: tuple[Row, ...] = (
         r"lib(?:cuda|nvidia-ml)\.so\S{0,4}: cannot open|CUDA unknown error|NVMLError_DriverNotLoaded|"
         r"NVML.{0,20}Driver Not Loaded|couldn't communicate with the NVIDIA driver|NVIDIA-SMI has failed|"
         r"CUDA driver initialization failed|Unexpected error from cudaGetDeviceCount|"
-        r"cudaErrorNoDevice|no NVIDIA GPU detected|No GPUs? (?:was |were )?found|Can't initialize NVML|"
+        r"cudaErrorNoDevice|no NVIDIA GPU detected|No GPUs?(?: or \w{2,4})? (?:was |were )?found|"
+        r"NVML_SUCCESS == .{0,80}nvmlInit\w{0,10}.{0,20}INTERNAL ASSERT|Can't initialize NVML|"
         r"Failed to initialize NVML|cuda is not available|"
         r"torch\.cuda\.is_available\(\) (?:is|returned|should be) \w|Deserialize object on a CUDA device",
         Reading(
@@ -286,12 +289,12 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Duplicate GPU detected",
+        r"Duplicate GPU detected|Multiple Ranks are using the same GPU",
         Reading(
             "gpu-count-misfit",
             "two parts of the server were given one and the same GPU: its replicas are shares of one",
             "switch GPU sharing (time slicing, MPS) off for this node, or take whole GPUs",
-            f"{NCCL} src/init.cc",
+            f"{NCCL} src/init.cc; before 2.28 in other words",
         ),
     ),
 )

@@ -28,7 +28,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"DisabledRepoError|Access to this resource is disabled",
+        r"DisabledRepoError|Access to this resource is disabled|"
+        r"\b451 Client Error|Unavailable For Legal Reasons",
         Reading(
             "model-access-denied",
             "the hub has disabled the model's repository: no token helps",

@@ -7,6 +7,13 @@ from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, RAY, TORCH, VLLM
 _LARGER = "take GPUs with more memory, a smaller max-model-len, or a smaller model"
 _SHM = "mount an emptyDir with medium: Memory at /dev/shm in the pod template, large enough"
 
+_USED_BEFORE = Reading(
+    "cuda-out-of-memory",
+    "the GPU has no memory left for the first byte of the server: something else uses this GPU",
+    "check what else runs on the GPU (nvidia-smi on the node; GPU sharing): end it, or keep it away",
+    f"{TORCH} c10/cuda/CUDAFunctions.cpp, which asks before anything is loaded",
+    step="node",
+)
 _ANOTHERS = Reading(
     "cuda-out-of-memory",
     "another process holds memory of this GPU ({theirs})",
@@ -155,6 +162,7 @@ PATTERNS: tuple[Row, ...] = (
             "PyTorch 1.13 to 2.1 c10/cuda/CUDACachingAllocator.cpp",
         ),
     ),
+    (r"cudaGetDeviceCount\(\).{0,200}?Error 2: out of memory", _USED_BEFORE),
     (
         r"Failed to CUDA (?:calloc|malloc|host alloc)",
         Reading(
@@ -200,13 +208,17 @@ PATTERNS: tuple[Row, ...] = (
         r"unable to (?:open|resize|write|mmap|allocate).{0,60}(?:shared memory|/dev/shm)"
         r"(?!.{0,80}Too many open files)|Could "
         r"not.{0,20}shm_open|"
+        # Names of shared memory: torch's, and those of Python's shared_memory and semaphores.
+        r"unable to (?:resize|write|stretch|allocate)[^<\n]{0,40}</torch_\d|"
+        r"No space left on device: '/(?:psm_|mp-)|"
         r"shared memory segment.{0,80}\(size \d|increase your /dev/shm|"
         r"exceeds /dev/shm size",
         Reading(
             "shared-memory-too-small",
             "the container's shared memory, /dev/shm, is too small",
             _SHM,
-            f"{NCCL} src/os/linux.cc; {TORCH} torch/utils/data/_utils/signal_handling.py",
+            f"{NCCL} src/os/linux.cc; {TORCH} torch/utils/data/_utils/signal_handling.py, "
+            "aten/src/ATen/MapAllocator.cpp; Python 3.12 multiprocessing",
         ),
     ),
     (

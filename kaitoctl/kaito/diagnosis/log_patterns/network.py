@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, TORCH, Reading, Row
+from kaitoctl.kaito.diagnosis.log_patterns.reading import NCCL, TORCH, VLLM, Reading, Row
 
 _PARTS = "check the other pods of the Workspace and their logs: those that have not joined say why"
 
@@ -20,14 +20,62 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Mismatched NCCL version detected ?: rank (?P<one>\d+) has version (?P<has>\d+) rank (?P<two>\d+) "
-        r"has version (?P<wants>\d+)",
+        r"Mismatched NCCL version detected ?: rank (?P<one>\d+) (?:has )?version (?P<has>\d+) "
+        r"rank (?P<two>\d+) (?:has )?version (?P<wants>\d+)",
         Reading(
             "gpus-disconnected",
             "the pods run images with different NCCL (rank {one}: {has}, rank {two}: {wants})",
             "let all pods of the Workspace have one image: name it by a tag that does not move, and recreate "
             "the pods that have an older one",
             f"{NCCL} src/init.cc",
+        ),
+    ),
+    (
+        r"connect to (?P<peer>[\w.:\[\]-]{1,80})<(?P<port>\d{1,5})> "
+        r"(?:returned (?P<why>.{3,60}?), exceeded|failed ?: (?P<error>.{3,60}))",
+        Reading(
+            "gpus-disconnected",
+            "a part of the server does not reach another, {peer} port {port}: {why}{error}",
+            "check whether that pod still runs and what its log says; if it does, the network between the "
+            "nodes (NetworkPolicies, security groups), and NCCL_SOCKET_IFNAME where a pod has several "
+            "interfaces",
+            f"{NCCL} src/os/linux.cc",
+            depth=2,
+        ),
+    ),
+    (
+        r"NET/IB ?:? ?Got completion from peer (?P<peer>[\w.:\[\]-]{1,80})<\d{1,5}> with "
+        r"status=(?P<status>.{1,40}?) ",
+        Reading(
+            "gpus-disconnected",
+            "a transfer by InfiniBand to {peer} failed with status {status}",
+            "check that pod and its node first (a part that ended looks so, too), then its links "
+            "(ibstat; for RoCE NCCL_IB_GID_INDEX); NCCL_IB_DISABLE=1 does without, and is slower",
+            f"{NCCL} src/transport/net_ib/p2p.cc",
+            depth=2,
+        ),
+    ),
+    (
+        r"watchdog got stuck for (?P<time>\d+) seconds|"
+        r"Received a (?:global )?(?:timeout|dump) signal.{0,60}(?:rank|timeout)",
+        Reading(
+            "gpus-disconnected",
+            "the GPUs of the server wait for each other, and one of them does not come",
+            "check the other pods of the Workspace and their logs for the part that stopped, and the GPUs of "
+            "its node (Xid errors in the kernel log)",
+            f"{TORCH} torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp",
+            depth=2,
+        ),
+    ),
+    (
+        r"Every node should have a unique IP address\. .{0,160}?unique IP addresses "
+        r"\{(?P<has>[^}\n]{1,120})\}",
+        Reading(
+            "gpus-disconnected",
+            "several nodes of the server's Ray cluster give one address, {has}",
+            "take VLLM_HOST_IP out of the pod template's environment, or set it from status.podIP, which "
+            "differs by pod",
+            f"{VLLM} v1/executor/ray_executor.py",
         ),
     ),
     (

@@ -59,6 +59,26 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"(?:Reasoning|Tool) parser '(?P<what>[^'\n]{1,60})' not found\."
+        r"(?: Available parsers: (?P<from>[^'\"\n]{1,400}))?",
+        Reading(
+            "bad-arguments",
+            "this vLLM has no parser {what}",
+            f"name one of those that its version has ({WHERE}), or use an image with a newer vLLM: {{from}}",
+            f"{VLLM} reasoning/abs_reasoning_parsers.py, tool_parsers/abstract_tool_parser.py",
+        ),
+    ),
+    (
+        r"Unknown attention backend: '(?P<what>[^'\n]{1,60})'\. Valid options are: (?P<from>.{1,300})",
+        Reading(
+            "bad-arguments",
+            "this vLLM has no attention backend {what}",
+            "correct attention-backend, or VLLM_ATTENTION_BACKEND in the pod template's environment; it has "
+            "{from}",
+            f"{VLLM} v1/attention/backends/registry.py",
+        ),
+    ),
+    (
         r"^(?P<option>[\w.\[\]-]{1,80}): Input should be (?P<takes>.{1,160}?) \[type=\w{1,40}, "
         r"input_value=(?P<has>.{1,60}?), input_type=",
         Reading(
@@ -75,6 +95,47 @@ PATTERNS: tuple[Row, ...] = (
         Reading(
             "bad-arguments",
             "the server's option {option} is none that this version knows",
+            _CORRECT,
+            f"pydantic 2.12; {VLLM} config",
+            depth=1,
+        ),
+    ),
+    (
+        r"VLLM_USE_V1=(?P<has>[01]) is not supported(?: with (?P<what>.{1,80}?))?\.?"
+        r"(?: Please set .{0,40})?$",
+        Reading(
+            "bad-arguments",
+            "this vLLM cannot run with VLLM_USE_V1={has} (which engine it takes) {what}",
+            f"take VLLM_USE_V1 out of the pod template's environment, or that option out ({WHERE})",
+            "vLLM 0.8 to 0.10 engine/arg_utils.py",
+        ),
+    ),
+    (
+        r"Too large swap space\. (?P<asked>[\d.]+ GiB) out of the (?P<has>[\d.]+ GiB) total CPU memory",
+        Reading(
+            "bad-arguments",
+            "swap-space asks for {asked} of main memory, and there are {has}",
+            f"set a smaller swap-space ({WHERE}), or take a node with more memory",
+            "vLLM 0.8 to 0.10 config/cache.py",
+        ),
+    ),
+    (
+        r"Hybrid KV cache manager is disabled but failed to convert",
+        Reading(
+            "bad-arguments",
+            "the model has layers of several kinds of context, and an option forbids to keep them apart",
+            f"take disable-hybrid-kv-cache-manager out, or the kv-transfer-config that implies it ({WHERE})",
+            f"{VLLM} v1/core/kv_cache_utils.py",
+        ),
+    ),
+    (
+        # Of classes that judge options alone; those of models stand below.
+        r"validation errors? for (?:Cache|Parallel|Scheduler|Compilation|Speculative|LoRA|Load|Device|"
+        r"Observability|StructuredOutputs|KVTransfer|Attention|Kernel|EPLB|Profiler|Offload)\w{0,12}"
+        r"\n[ \t]{0,8}(?:Value|Assertion) error, (?P<what>.{1,240}?)\.?(?: \[type=|$)",
+        Reading(
+            "bad-arguments",
+            "the server refuses its configuration: {what}",
             _CORRECT,
             f"pydantic 2.12; {VLLM} config",
             depth=1,

@@ -112,12 +112,14 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Illegal header value b?['\"]Bearer ",
+        r"(?:Illegal|Invalid) header value b?['\"]Bearer |"
+        r"return character\(s\) in header value: b?['\"]Bearer |"
+        r"Newline(?: or carriage return)?.{0,40} detected in headers",
         Reading(
             "model-access-denied",
             "the token of the hub (HF_TOKEN) has a line break or another character that no header may have",
             "create its Secret again without it (printf rather than echo)",
-            "h11 0.16; httpx 0.28",
+            "h11 0.16; httpx 0.28; requests 2.32 utils.py; Python 3.12 http/client.py; aiohttp 3.13",
         ),
     ),
     # --- what streams or pulls a model

@@ -116,9 +116,51 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"No username set in the environment",
+        Reading(
+            "path-not-writable",
+            "the image has no user with the id as which the pod runs, and so no home for its caches",
+            "run it as a user of the image (runAsUser), or set HOME, USER and TORCHINDUCTOR_CACHE_DIR",
+            f"Python 3.13 getpass.py; {TORCH} torch/_inductor/runtime/cache_dir_utils.py",
+        ),
+    ),
+    (
+        r"cannot cache function .{1,80}: no locator available for file",
+        Reading(
+            "path-not-writable",
+            "the image's numba may not write its cache beside the program, nor in the user's home",
+            "set NUMBA_CACHE_DIR in the pod template's environment to a folder that is writable, such as "
+            "/tmp/numba",
+            "numba 0.62 core/caching.py",
+        ),
+    ),
+    (
+        r"users to upgrade torch to at least v(?P<needs>[\d.]{1,8})(?<!\.)",
+        Reading(
+            "image-broken",
+            "the weights are of PyTorch's old format (.bin), which transformers reads with PyTorch {needs} "
+            "or later alone, and the image's is older",
+            "use the model's weights in safetensors (its repository may have them in another revision), or "
+            "an image with newer PyTorch",
+            f"{TRANSFORMERS} utils/import_utils.py (check_torch_load_is_safe)",
+        ),
+    ),
+    (
+        r"AttributeError: '(?P<kind>\w{0,60}(?:Config|Cache))' object has no attribute '(?P<what>\w{1,60})'",
+        Reading(
+            "model-unsupported",
+            "the model and the image's packages are of different versions: {kind} has no {what}",
+            "use an image whose vLLM and transformers are those that the model was made for (newer, or older "
+            "where the model brings program code of its own), or another revision of the model",
+            f"Python 3.12; {TRANSFORMERS} configuration_utils.py, cache_utils.py",
+            depth=1,
+        ),
+    ),
+    (
         r"Failed to find C compiler|Command '\[?'?\S{0,80}\b(?:gcc|cc|clang|g\+\+|nvcc|ninja)'?.{1,600}"
         r"returned non-zero|cannot find -l(?:cuda|cudart|stdc\+\+)\b|"
         r"fatal error: Python\.h: No such file|Could not find nvcc|"
+        r"No such file or directory: '(?:\S{0,80}/)?(?:ninja|nvcc|gcc|g\+\+|cc|c\+\+|clang)'|"
         r"nvcc: not found|Ninja is required to load",
         Reading(
             "image-broken",
@@ -211,7 +253,8 @@ PATTERNS: tuple[Row, ...] = (
         r"AttributeError: (?:module '\S{1,80}'|'?\w{0,60}Tokenizer\w{0,20}'?(?: object)?) has no attribute|"
         r"RuntimeError: Numpy is not available|"
         r"ImportError: |undefined symbol: |version `GLIBC\S{1,24} not found|"
-        r"cannot open shared object file|numpy\.dtype size changed|Illegal instruction|"
+        r"cannot open shared object file|Failed to load shared library|numpy\.dtype size changed|"
+        r"Illegal instruction|"
         r"packages that were not found in your environment|compiled using NumPy 1\.x cannot be run",
         Reading(
             "image-broken",
@@ -261,13 +304,37 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)Timed out waiting for (?:new )?engine core processes to start|"
-        r"Did not receive response from front-end process within",
+        r"(?i)Timed out waiting for (?:(?:new )?engine core processes to start|"
+        r"engines to send initial message)",
         Reading(
             "slow-start",
             "loading takes longer than vLLM waits for its engine (VLLM_ENGINE_READY_TIMEOUT_S)",
             "raise VLLM_ENGINE_READY_TIMEOUT_S in the pod template, or use faster disks",
             f"{VLLM} v1/engine/core_client.py",
+            depth=1,
+        ),
+    ),
+    (
+        r"Did not receive response from front-end process within (?P<time>\d+ minutes)",
+        Reading(
+            "gpus-disconnected",
+            "an engine of the server waited for its API server for {time}, in vain: that had ended, or does "
+            "not reach it",
+            "check the lines above it in the log, and the first pod's log where there are several: what "
+            "ended first says why; that time cannot be set",
+            f"{VLLM} v1/engine/core.py (HANDSHAKE_TIMEOUT_MINS)",
+            depth=2,
+        ),
+    ),
+    (
+        r"RPC call to (?P<call>\w{1,60}) timed out",
+        Reading(
+            "worker-died",
+            "a worker of the server has not answered {call} in time: it hangs, or computes for too long",
+            "if it comes back, check the GPUs (Xid errors in the kernel log) and, with several, whether they "
+            "reach each other (NCCL_P2P_DISABLE=1 or disable-custom-all-reduce tell); a long compilation or "
+            "very long prompts need VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS in the pod template",
+            f"{VLLM} v1/executor/multiproc_executor.py, envs.py",
             depth=1,
         ),
     ),

@@ -165,12 +165,33 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"Some modules are dispatched on the CPU or the disk",
+        r"Some modules are dispatched on the CPU or the disk|"
+        r"`device_map` had weights offloaded to the disk|trying to offload the whole model to the disk",
         Reading(
             "cuda-out-of-memory",
-            "the quantized model does not fit into the GPUs' memory",
+            "the model does not fit into the GPUs' memory",
             "take an instance type with more GPU memory, or a smaller model",
-            f"{TRANSFORMERS} quantizers/quantizer_bnb_4bit.py",
+            f"{TRANSFORMERS} quantizers/quantizer_bnb_4bit.py, integrations/accelerate.py",
+        ),
+    ),
+    (
+        r"fp8_e5m2 kv-cache is not supported with (?P<what>.{1,60}?)\.?$",
+        Reading(
+            "bad-arguments",
+            "the context's cache cannot be kept in fp8_e5m2 with {what}",
+            f"set kv-cache-dtype: fp8 (which is fp8_e4m3), or take it out ({WHERE})",
+            f"{VLLM} model_executor/layers/attention/attention.py",
+        ),
+    ),
+    (
+        r"\w_cpu_?\w{0,20}\"? not implemented for '(?:Half|BFloat16)'",
+        Reading(
+            "gpu-not-visible",
+            "the server computes on the CPU, which has no program for the model's precision: it sees no GPU",
+            "check that the pod asks for nvidia.com/gpu, and that nothing in its arguments names the CPU as "
+            "the device",
+            "PyTorch 2.x aten/src/ATen/Dispatch.h",
+            depth=1,
         ),
     ),
     # --- the libraries

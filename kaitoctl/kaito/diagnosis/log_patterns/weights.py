@@ -36,6 +36,37 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"(?:PermissionError\b.{0,60}|Permission denied: ?|cannot (?:create|touch)[^'\"\n]{0,20})['\"]"
+        r"(?P<path>/[^'\"\n]{0,160}(?:\.triton|torchinductor|\.cache/(?:vllm|flashinfer|torch)|numba)[^'\"\n]{0,80})",
+        Reading(
+            "path-not-writable",
+            "the server may not write what it compiles to {path}",
+            "set securityContext.fsGroup or runAsUser of the pod, or lead these caches (TRITON_CACHE_DIR, "
+            "TORCHINDUCTOR_CACHE_DIR, VLLM_CACHE_ROOT, FLASHINFER_WORKSPACE_BASE) to a writable folder",
+            f"Triton 3.5 runtime/cache.py; {TORCH} _inductor/runtime/cache_dir_utils.py; {VLLM} envs.py",
+        ),
+    ),
+    (
+        r"cannot create[^'\"\n]{0,20}['\"](?P<path>/mnt/adapter[^'\"\n]{0,160})['\"]: "
+        r"(?P<why>Permission denied|Read-only file system)",
+        Reading(
+            "path-not-writable",
+            "the files of {adapter} cannot be copied to {path}: {why}",
+            "build its image with a USER that may write there (root, as busybox has), or let the pod's "
+            "securityContext.fsGroup own the volume",
+            "GNU coreutils 9, busybox; KAITO v0.12 pkg/workspace/manifests (adapter volume)",
+        ),
+    ),
+    (
+        r"Permission denied: ?['\"](?P<path>/mnt/adapter/[^'\"\n]{1,200})",
+        Reading(
+            "path-not-writable",
+            "the server may not read {path}, a file of {adapter}",
+            "let everybody read the files in the adapter's image (chmod -R a+rX /data), and build it again",
+            "Python 3.12; KAITO v0.12 pkg/workspace/manifests (adapter volume)",
+        ),
+    ),
+    (
         r"(?i)Read-only file system(?:: ?['\"](?P<path>[^'\"\n]{1,200}))?|os error 30\b",
         Reading(
             "path-not-writable",
@@ -76,12 +107,26 @@ PATTERNS: tuple[Row, ...] = (
     ),
     # --- files that are broken
     (
-        r"(?i)git-lfs\.github\.com/spec|git-?lfs pointer|invalid load key, 'v'|Header ?Too ?Large",
+        # 118 is the letter with which a pointer begins, read as an instruction of a pickle.
+        r"(?i)git-lfs\.github\.com/spec|git-?lfs pointer|invalid load key, 'v'|Unsupported operand 118\b|"
+        r"Header ?Too ?Large",
         Reading(
             "model-files-broken",
             "the weights are no weights: mostly a git-lfs pointer of some 130 bytes stands in their place",
             "fetch the files themselves (git lfs pull) and build the image or volume again",
             f"{SAFETENSORS} src/tensor.rs; {TORCH} torch/serialization.py",
+            adapter="if any",
+        ),
+    ),
+    (
+        r"(?:WeightsUnpickler error: )?Unsupported (?:global|class): (?:GLOBAL )?(?P<what>[\w.]{1,100})",
+        Reading(
+            "model-files-broken",
+            "the weights are a pickle that holds more than tensors ({what}), which PyTorch from 2.6 on does "
+            "not load",
+            "save them as safetensors, or use a copy of the model that has them so; copying them again does "
+            "not help",
+            f"{TORCH} torch/_weights_only_unpickler.py",
             adapter="if any",
         ),
     ),
@@ -99,7 +144,8 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?i)SafetensorError|Error while deserializ|Invalid ?Header(?: ?Deserialization)?\b|"
+        r"(?i)SafetensorError|Error while deserializ|"
+        r"(?<!exceptions\.)Invalid ?Header(?: ?Deserialization)?\b(?! value)|"
         r"invalid (?:JSON|UTF-8) in header|TensorInvalidInfo|ValidationOverflow|invalid load key|"
         r"UnpicklingError|Unable to load weights from|Weights only load failed",
         Reading(
@@ -251,6 +297,25 @@ PATTERNS: tuple[Row, ...] = (
             "the server's transformers does not know models of the type {kind}: it is older than the model",
             "use an image with newer transformers, or another model",
             f"{TRANSFORMERS} models/auto/configuration_auto.py",
+        ),
+    ),
+    (
+        r"No model architectures are specified",
+        Reading(
+            "model-files-broken",
+            "config.json there names no architectures, and so not what is to load the weights",
+            "use the config.json that belongs to the weights; with one of your own, add architectures "
+            f"(or hf-overrides, {WHERE})",
+            f"{VLLM} config/model_arch.py",
+        ),
+    ),
+    (
+        r"Found (?P<count>\d+) files matching the pattern: .{1,200}Mistral tokenizer",
+        Reading(
+            "model-files-broken",
+            "the server is to use Mistral's own tokenizer, which has one file, and {count} are there",
+            f"set tokenizer-mode: auto ({WHERE}), or use a copy of the model with tekken.json",
+            f"{VLLM} tokenizers/mistral.py, mistral-common 1.8",
         ),
     ),
     (
