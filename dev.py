@@ -259,6 +259,8 @@ def test(names: list[str], pytest_arguments: list[str]) -> int:
         print(f"unknown step {unknown[0]!r}: choose from {', '.join(STEPS)}", file=sys.stderr)
         return 2
     install("[dev]")
+    # Else each process of tests compiles all of them anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     failed = []
     for name in names or STEPS:
         started = time.monotonic()
