@@ -53,6 +53,8 @@ _PASSING = re.compile(
             # etcd
             r"etcdserver: ",
             r"leader changed",
+            # k8s.io/kube-aggregator pkg/apiserver/resolvers.go, of webhooks: their pod may be about to start
+            r"no endpoints available for service",
             # KAITO v0.3.2 to v0.12: it waits for these, by failing
             r"(is|are) not ready",
             r"not ready yet",
@@ -91,6 +93,8 @@ _FINAL = re.compile(
     re.IGNORECASE,
 )
 
+_LIMIT = re.compile(r"[?&]timeout=\w+")  # of an address: nothing has timed out
+
 Prospect = Literal["passing", "final", "unknown"]
 
 
@@ -123,6 +127,7 @@ def prospect(error: str) -> Prospect:
         return "passing"
     if _FINAL.search(error):
         return "final"
+    error = _LIMIT.sub("", error)
     return "passing" if _PASSING.search(error) else "unknown"
 
 

@@ -35,6 +35,7 @@ _WAITS_INSIDE = re.compile(r"^KAITO(?: 0\.[0-8](?:\.|:|$)|:)")
 _REFUSED_LATER = frozenset({"KW151", "KW152", "KW145"})
 _AT_ONCE_S = 5.0
 _DOCTOR = Command("kaitoctl doctor")
+_CHECK_NODES = Command("kaitoctl check-nodes {workspace} -n {namespace}")
 _STATUS = Command("kaitoctl status {workspace} -n {namespace}")
 _MIRRORS = Command("kubectl get modelmirrors,jobs,pvc -A")
 _LOG = Command("kaitoctl logs {workspace} -n {namespace}")
@@ -47,6 +48,15 @@ _ADVICE: tuple[tuple[str, str, Command], ...] = (
         r"is forbidden: User \"system:serviceaccount:(?P<space>[^:\"]+):(?P<account>[^\"]+)\"",
         "KAITO's ServiceAccount {account} lacks the right that the message names: its chart grants it",
         Command("kubectl describe clusterrolebindings"),
+    ),
+    (
+        r"conversion webhook for (?P<api>[^\s,]+), Kind=(?P<kind>\w+) failed",
+        "the webhook that converts objects of kind {kind} does not answer: start the controller that serves "
+        "it; if that is gone for good, whoever owns the CRD takes spec.conversion out of it",
+        Command(
+            "kubectl get crd -o custom-columns=CRD:.metadata.name,WEBHOOK:"
+            ".spec.conversion.webhook.clientConfig.service.name"
+        ),
     ),
     (
         r"failed calling webhook|denied the request",
@@ -67,7 +77,7 @@ _ADVICE: tuple[tuple[str, str, Command], ...] = (
     (
         r"no ready nodes found|No nodes found matching",
         "see which nodes have the Workspace's labels, and why they are not Ready",
-        Command("kaitoctl check-nodes {workspace} -n {namespace}"),
+        _CHECK_NODES,
     ),
     (
         r"(?:missing required nvidia\.com labels|invalid nvidia\.com/gpu\.\w+ value) on node "
@@ -141,15 +151,28 @@ _ADVICE: tuple[tuple[str, str, Command], ...] = (
 )
 
 
+def _row_of(words: str) -> tuple[re.Match[str], str, Command] | None:
+    for pattern, hint, command in _ADVICE:
+        if found := re.search(pattern, words):
+            return found, hint, command
+    return None
+
+
+def says_what_stops_it(case: Case) -> bool:
+    """Whether the controller names an obstacle of which is known what it is, and that is no lack of nodes."""
+    rows = (_row_of(f"{item.get('reason') or ''}: {item.get('message') or ''}") for item in denials(case))
+    return any(row is not None and row[2] is not _CHECK_NODES for row in rows)
+
+
 def advice(case: Case, words: str) -> tuple[str, Command]:
     """What to do about an error or a reason of the controller's, and where to look."""
     names = {"workspace": case.name, "namespace": case.namespace, "preset": preset_name(case.workspace)}
-    for pattern, hint, command in _ADVICE:
-        if found := re.search(pattern, words):
-            groups = {key: value or "" for key, value in found.groupdict().items()}
-            is_of_preset = "{preset}" in command.words
-            look = command if names["preset"] or not is_of_preset else Command("kaitoctl skus")
-            return hint.format_map(groups), look.filled({**names, **groups})
+    if row := _row_of(words):
+        found, hint, command = row
+        groups = {key: value or "" for key, value in found.groupdict().items()}
+        is_of_preset = "{preset}" in command.words
+        look = command if names["preset"] or not is_of_preset else Command("kaitoctl skus")
+        return hint.format_map(groups), look.filled({**names, **groups})
     if controller_errors.prospect(words) == "passing":
         return "that passes by itself as a rule: check that the controller runs, and tries again", _DOCTOR
     look = Command("kubectl describe workspace", case.name, *case.in_namespace)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, kubectl_hints, node_check
+from kaitoctl.kaito.diagnosis import of_controller
 from kaitoctl.kaito.diagnosis.case import (
     Case,
     blame,
@@ -64,14 +65,9 @@ def findings(case: Case) -> Iterator[Cause]:
     evidence = [event_words(event) for pod in waiting for event in case.seen.events_of(pod)[:1]]
     evidence += [(f"condition {item['type']}", str(item.get("message"))) for item in denials(case)][:1]
     on_their_way = any(not claim_failure(claim) and not is_being_deleted(claim) for claim in case.seen.claims)
-    # Those that would be selected, or that the user named, are what somebody relies on.
-    judged = sorted(
-        verdict.nodes, key=lambda node: (node.name not in held, not node.preferred, not node.recognised)
-    )
-    for judged_node in judged:
-        if judged_node.usable or (
-            on_their_way and not judged_node.preferred and judged_node.name not in held
-        ):
+    for judged_node in _nearest_first(verdict, held):
+        is_relied_on = judged_node.preferred or judged_node.name in held
+        if judged_node.usable or (not is_relied_on and (on_their_way or _is_beside(case, judged_node))):
             continue
         for finding in judged_node.failures:
             code = finding.code
@@ -88,6 +84,36 @@ def findings(case: Case) -> Iterator[Cause]:
             if unseen or (code == "no-gpu" and is_gpu_type):
                 code = "device-plugin-missing"
             yield _unusable(judged_node, finding, code, evidence, waiting)
+
+
+def _nearest_first(verdict: node_check.Verdict, held: set[object]) -> list[node_check.NodeVerdict]:
+    """Those with pods, those that the user named, that would be selected, that have the labels; others."""
+    return sorted(
+        verdict.nodes,
+        key=lambda node: (
+            node.name not in held,
+            not node.preferred,
+            not node.recognised,
+            not node.has_all_labels,
+        ),
+    )
+
+
+_OF_OTHERS = ("label-differs", "of-another-workspace")
+
+
+def _is_beside(case: Case, node: node_check.NodeVerdict) -> bool:
+    """Whether a node of other labels is not the matter: it is another Workspace's, or nobody asks for it.
+
+    Where enough nodes could serve, the scheduler has a reason of its own against them (`scheduling`); where
+    the controller says what stops it, no label of a node does.
+    """
+    verdict, named = case.seen.verdict, dig(case.workspace, "status", "workerNodes")
+    if node.has_all_labels or (isinstance(named, list) and node.name in named):
+        return False
+    is_of_another = any(finding.code in _OF_OTHERS for finding in node.failures)
+    is_of_another = is_of_another or not node.labels_to_set  # it lacks those alone that KAITO itself sets
+    return is_of_another or bool(verdict and verdict.enough) or of_controller.says_what_stops_it(case)
 
 
 def troubled(case: Case) -> Iterator[Cause]:

@@ -156,7 +156,7 @@ def scheduling(case: Case) -> Iterator[Cause]:
         placed = conditions.find(pod, "PodScheduled") or {}
         if dig(pod, "spec", "nodeName") or gates_of(pod):
             continue
-        if not placed.get("status") and (told := _told_by_event(case, pod)):
+        if told := _told_by_event(case, pod, only_claims=bool(placed.get("status"))):
             placed = told
         elif not placed.get("status") and (cause := _no_scheduler(case, pod)):
             yield cause
@@ -172,10 +172,11 @@ def scheduling(case: Case) -> Iterator[Cause]:
         evidence += [
             event_words(event)
             for event in case.seen.events_of(pod)
-            if event.get("reason") == "FailedScheduling"
+            if event.get("reason") in ("FailedScheduling", _NO_CLAIM)
         ]
         names = {"workspace": case.name, "namespace": case.namespace, "pod": str(pod["metadata"]["name"])}
-        obstacle = obstacle_of(words, names) or Obstacle("", "see for each node why not").filled(names)
+        obstacle = obstacle_of(words, names, _nodes_in_use(case))
+        obstacle = obstacle or Obstacle("", "see for each node why not").filled(names)
         hint, command, code = obstacle.hint, obstacle.command, obstacle.code
         if obstacle.code in _OF_CLAIMS:
             said, better = unbound_claims(case, pod)
@@ -220,9 +221,18 @@ def _place(case: Case, pod: Object, words: str) -> Place | None:
     return place(case, pod, words)
 
 
-def _told_by_event(case: Case, pod: Object) -> Object | None:
-    """What a scheduler says in an event alone (Volcano), as others say it in the condition PodScheduled."""
-    failed = (event for event in case.seen.events_of(pod) if event.get("reason") == "FailedScheduling")
+_NO_CLAIM = "FailedResourceClaimCreation"
+
+
+def _told_by_event(case: Case, pod: Object, *, only_claims: bool) -> Object | None:
+    """What an event alone says, as others say it in the condition PodScheduled.
+
+    Volcano says all of it so. Until a ResourceClaim can be created no scheduler looks at the pod, and the
+    condition says at most that it is waited for. Source: Kubernetes v1.37.2 pkg/controller/resourceclaim.
+    """
+    events = case.seen.events_of(pod)
+    failed = [event for event in events if event.get("reason") == _NO_CLAIM]
+    failed += [] if only_claims else [event for event in events if event.get("reason") == "FailedScheduling"]
     words = next((event_words(event)[1] for event in failed), "")
     return {"status": "False", "reason": "Unschedulable", "message": words} if words else None
 
@@ -235,6 +245,12 @@ def _holder_of_ours(case: Case, pod: Object) -> str:
             if dig(other, "spec", "nodeName") and owners[0] != owners[1]:
                 return title_of(other)
     return ""
+
+
+def _nodes_in_use(case: Case) -> int:
+    """On how many nodes pods of the Workspace hold GPUs."""
+    held = (pod for pod in case.seen.pods if pod_state.gpu_request(pod, api.GPU))
+    return len({dig(pod, "spec", "nodeName") for pod in held if not pod_state.is_finished(pod)} - {None})
 
 
 def _leaving_holder(case: Case, resource: str) -> Object | None:

@@ -221,7 +221,7 @@ def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
 
 
 # What a pod says that waits for the others of its Workspace, and what keeps one of those away.
-_WAITS = ("gpus-disconnected", "worker-died")
+_WAITS = ("gpus-disconnected", "worker-died", "slow-start")
 _KEEPS_AWAY = (
     *("unschedulable", "scheduling-gated", "pods-refused", "pod-evicted", "pod-rejected", "pod-ended"),
     *("node-lost", "not-ready", "out-of-memory", "cuda-out-of-memory", "container-killed", "disk-full"),

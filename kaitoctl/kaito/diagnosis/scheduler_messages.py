@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaitoctl.advice import Command
+from kaitoctl.kaito import api
 from kaitoctl.kaito.advertisers import advertiser_of
 from kaitoctl.kaito.diagnosis.case import FILES_LOST
 
@@ -180,7 +181,8 @@ VOLUME_OBSTACLES = (
         "volume-not-here",
     ),
     Obstacle(
-        r"ReadWriteOncePod access mode already in-use|no available disk",
+        r"ReadWriteOncePod access mode already in-use|no available disk|"
+        r"same name and ReadWriteOncePod access mode",  # up to v1.28
         "another pod uses its volume, which one pod can have at a time: wait until that has ended, or use a "
         "claim of access mode ReadWriteMany",
         _CLAIMS,
@@ -204,6 +206,69 @@ VOLUME_OBSTACLES = (
         "the scheduler cannot tell what storage a volume of the pod is on: check its claims and classes",
         _CLASSES,
         "volume-claim-missing",
+    ),
+)
+# Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/dynamicresources; pkg/controller/resourceclaim.
+CLAIM_OBSTACLES = (
+    Obstacle(
+        r"resourceclaimtemplates?\S* \"(?P<template>[^\"]+)\" not found",
+        "create the ResourceClaimTemplate {template} in the pod's namespace, or correct its name in the pod "
+        "template; Kubernetes tries again, at longer and longer intervals",
+        Command("kubectl get resourceclaimtemplates -n {namespace}"),
+    ),
+    Obstacle(
+        r"resourceclaims?\.?\S* \"(?P<claim>[^\"]+)\" not found",
+        "create the ResourceClaim {claim} in the pod's namespace, or correct its name in the pod template",
+        Command("kubectl get resourceclaims -n {namespace}"),
+    ),
+    Obstacle(
+        r"resourceclaim \"(?P<claim>[^\"]+)\" is being deleted",
+        "ResourceClaim {claim} goes once no pod uses it: check who deleted it, and create another",
+        Command("kubectl describe resourceclaim {claim} -n {namespace}"),
+    ),
+    Obstacle(
+        r"device class (?P<device>\S+) does not exist",
+        "there is no DeviceClass {device}: install the DRA driver that brings it, or name another in the "
+        "ResourceClaim",
+        Command("kubectl get deviceclasses"),
+    ),
+    Obstacle(
+        r"resourceclaim in use",
+        "as many pods as may share its ResourceClaim hold it: wait until one has ended, or give each pod a "
+        "claim of its own (resourceClaimTemplateName)",
+        Command("kubectl get resourceclaims -n {namespace} -o yaml"),
+    ),
+    Obstacle(
+        r"resourceclaim not available on the node",
+        "its ResourceClaim holds devices of another node: take that node, or delete the claim when no other "
+        "pod uses it",
+        Command("kubectl get resourceclaims -n {namespace} -o yaml"),
+    ),
+    Obstacle(
+        r"cannot allocate all claims|(?:timed out trying to allocate|stop allocating) devices",
+        "no device is free there that fits the pod's ResourceClaims: see what the drivers offer, and who "
+        "holds it",
+        Command("kubectl get resourceslices,resourceclaims -A"),
+    ),
+    Obstacle(
+        r"is in the process of being allocated|cannot schedule extended resource claim",
+        "its ResourceClaim is being allocated: wait",
+        Command("kubectl get resourceclaims -n {namespace}"),
+    ),
+    Obstacle(
+        r"cannot fit resource",
+        "no device plugin and no DRA driver of these nodes offers what the pod asks for: check both there",
+        Command("kubectl get nodes -o custom-columns=NODE:.metadata.name,HAS:.status.allocatable"),
+    ),
+    Obstacle(
+        r"waiting for dynamic resource controller to create",  # up to v1.27
+        "Kubernetes creates the claim of the pod's ResourceClaimTemplate: the pod's events say why not yet",
+        _DESCRIBE,
+    ),
+    Obstacle(
+        r"(?i)resource ?claim|device ?class|plugin \"DynamicResources\"|dynamic resource",
+        "check the pod's ResourceClaims and their driver",
+        Command("kubectl get resourceclaims -n {namespace}"),
     ),
 )
 # Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/*, and their order in pkg/scheduler/apis/
@@ -241,12 +306,14 @@ OBSTACLES = (
     Obstacle(r"Insufficient (?P<resource>cpu|memory)", "take nodes with more {resource}, or ask for less"),
     Obstacle(r"Too many pods", "the node runs as many pods as its kubelet lets it: check what runs there"),
     Obstacle(
-        r"untolerated taint|taints that the pod didn't tolerate",
+        r"untolerated taint|taints? .{0,300}that the pod didn't tolerate|"  # the second up to v1.23
+        r"taints that the pod didn't tolerate",
         "check the taints and whose they are",
         before_labels=True,
     ),
     Obstacle(
-        r"node affinity/selector|scheduler-enforced node affinity",
+        r"node affinity/selector|scheduler-enforced node affinity|"
+        r"didn't match (?:node selector|Pod's node affinity)",  # up to v1.21
         "check the labels that nodes lack",
         before_labels=True,
     ),
@@ -278,11 +345,12 @@ OBSTACLES = (
         "the pod template's own resources are smaller than those of its containers and devices: raise them",
         _DESCRIBE,
     ),
-    Obstacle(
-        r"(?i)resource ?claim|device ?class|plugin \"DynamicResources\"|"
-        r"cannot allocate all claims|dynamic resource",  # dynamicresources
-        "check the pod's ResourceClaims and their driver",
-        Command("kubectl get resourceclaims -n {namespace}"),
+    *CLAIM_OBSTACLES,
+    Obstacle(  # kubernetes-sigs/scheduler-plugins, pkg/noderesourcetopology/filter.go
+        r"(?i)\bNUMA\b|cannot align (?:pod|(?:init )?container)|invalid node topology data",
+        "no NUMA node there has all free that a container asks for: ask for less CPU and memory, or take "
+        "nodes of which less is in use",
+        Command("kubectl get noderesourcetopologies"),
     ),
     Obstacle(
         r"running \w{1,20} plugin|plugin \"(?P<plugin>[^\"]{1,60})\" (?:failed|for pod)|"
@@ -319,15 +387,16 @@ _AFTERWARDS = re.compile(
 )
 
 
-def obstacle_of(words: str, names: Mapping[str, str]) -> Obstacle | None:
+def obstacle_of(words: str, names: Mapping[str, str], ours: int = 0) -> Obstacle | None:
     """What rules out most of the nodes that have the Workspace's labels; of all nodes, where none has.
 
     Args:
         words: the scheduler's.
         names: `namespace`, `workspace` and `pod`, for its command.
+        ours: on how many nodes other pods of the Workspace hold GPUs: these must lack some.
     """
     found = [
-        (not obstacle.before_labels, count, -rank, obstacle, match)
+        (not obstacle.before_labels, count - ours * _is_of_gpus(match), -rank, obstacle, match)
         for count, reason in ruled_out(words)
         for rank, obstacle in enumerate(OBSTACLES)
         if (match := re.search(obstacle.pattern, reason))
@@ -341,6 +410,10 @@ def obstacle_of(words: str, names: Mapping[str, str]) -> Obstacle | None:
     groups = {key: value or "" for key, value in match.groupdict().items()}
     resource = groups.get("resource", "")
     return _shortage(replace(obstacle, resource=resource), resource).filled({**names, **groups})
+
+
+def _is_of_gpus(match: re.Match[str]) -> bool:
+    return match.groupdict().get("resource") == api.GPU
 
 
 def _shortage(obstacle: Obstacle, resource: str) -> Obstacle:
