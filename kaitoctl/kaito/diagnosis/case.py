@@ -255,6 +255,13 @@ NO_PROCESS_LEFT = (
     "the node has no processes or threads left: look for a pod that makes too many, and at the node's limits "
     "(pidsLimit, TasksMax)",
 )
+# Source: containerd v2.1 and CRI-O 1.34, by gRPC and ttrpc; a runtime that ends leaves its socket behind.
+NO_RUNTIME = (
+    r"dial unix /\S{1,100}\.sock: connect: (?:connection refused|no such file)|ttrpc: closed|"
+    r"error reading from server: EOF|(?i:shim)\S{0,20} (?:exited|died|is not running)",
+    "the container runtime of the node does not run, or has just ended: check its service there (containerd, "
+    "CRI-O); the kubelet tries again",
+)
 FILES_LOST = (
     "else the files on it are lost: ask whose they are before you delete the claim, create it again, and "
     "fill it"

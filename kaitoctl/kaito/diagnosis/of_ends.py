@@ -315,19 +315,19 @@ def _by_liveness(end: End) -> Cause | None:
     by_startup = any("startup" in str(event.get("message")).lower() for event in probes)
     if not probes or by_startup or most_s <= 0 or ran_s <= 1.5 * most_s + _PATIENCE_S:
         return None
-    ran = f"it ran for {span(ran_s)}"
+    from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
+
     evidence = [
         *end.evidence,
         *map(event_words, probes[:2]),
-        ("container", f"{ran}; loading may take {span(most_s)}"),
+        ("container", f"it ran for {span(ran_s)}; loading may take {span(most_s)}"),
     ]
     return blame(
         "probe-kills-server",
         end.about,
-        f"a liveness probe killed {end.name}, which had served: {ran}",
+        f"a liveness probe killed {end.name}, which had served: it ran for {span(ran_s)}",
         evidence,
-        hint="more time to start does not help: check its last lines, and whether the GPU is lost "
-        "(Xid, NVML errors in the node's kernel log)",
+        hint=of_probes.after_serving(probes),
         command=end.look,
     )
 

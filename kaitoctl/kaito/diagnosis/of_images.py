@@ -11,6 +11,7 @@ from msgspec import Struct
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis.case import (
+    NO_RUNTIME,
     Case,
     adapter_of,
     blame,
@@ -194,6 +195,7 @@ _DAMAGED = (
     r"blob sha256:\w{1,64} expected at|content digest sha256:\w{1,64}: not found|"
     r"snapshot \S{1,200} does not exist|extraction snapshot .{0,120}no such file"
 )
+_OF_OTHERS = r"is present with pull policy of Never"  # from 1.33 on: KubeletEnsureSecretPulledImages
 _SHORT_NAME = r"short-name|unqualified-search|did not resolve to an alias"  # CRI-O, containers/image 5
 _NO_LAYER = r"/blobs/sha256:\w{1,64} not found|blob unknown"
 
@@ -202,6 +204,15 @@ def _of_the_node(pull: _Pull) -> Cause | None:
     """What the registry has nothing to do with."""
     node = str(dig(pull.pod, "spec", "nodeName") or "")
     look = Command("kubectl describe node", node) if node else pull.describe
+    if re.search(NO_RUNTIME[0], pull.words):
+        message = (
+            f"the container runtime of node {node} does not answer its kubelet, which is to have {pull.image}"
+        )
+        return pull.blamed("image-pull-failed", message, NO_RUNTIME[1], look)
+    if pull.reason == "ErrImageNeverPull" and re.search(_OF_OTHERS, pull.words):
+        message = f"{pull.image} is on node {node} for those who have the credentials that it was pulled with"
+        hint = "give the pod that pull secret, or set imagePullPolicy IfNotPresent"
+        return pull.blamed("image-unauthorized", message, hint, pull.describe)
     if pull.reason == "ErrImageNeverPull":
         message = f"image {pull.image} is not on the node, and imagePullPolicy Never forbids to pull it"
         hint = "load the image onto the node, or set imagePullPolicy IfNotPresent"
@@ -343,11 +354,13 @@ _PULL_HINTS = (
         "the pull was aborted, usually by a runtime that restarts or gives up on a large image",
     ),
     (
-        r"(?i)media ?type|schema ?1|not an image|no children for manifest|config\.mediaType",
+        r"(?i)media ?type|schema ?1|not an image|layers and diffIDs don't match|"
+        r"no children for manifest|config\.mediaType",
         "it is not an image that a node can run (an artifact, or of a format that is no longer read)",
     ),
     (
-        r"(?i)invalid reference format|could not parse reference",
+        r"(?i)invalid reference format|could not parse reference|unsupported digest algorithm|"
+        r"invalid checksum digest",
         "it is not the name of an image: write it as REGISTRY/REPOSITORY:TAG, in lower case",
     ),
     (

@@ -10,6 +10,7 @@ from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     NO_PROCESS_LEFT,
+    NO_RUNTIME,
     Case,
     adapter_of,
     blame,
@@ -71,6 +72,22 @@ _START_HINTS = (
         "the NVIDIA container toolkit of the node is missing, or its list of devices (CDI) is stale: check "
         "the GPU operator's container toolkit there",
     ),
+    (
+        r"(?i)seccomp|apparmor|/attr/(?:exec|keycreate|current|fscreate)|selinux",
+        "a profile of the pod's securityContext (seccomp, AppArmor, SELinux) is not on the node, or its "
+        "kernel cannot apply it: put it there, or leave it out",
+    ),
+    (
+        r"(?i)error setting rlimit|setrlimit|prlimit",
+        "the container runtime of the node sets limits that it may not raise itself: give its service there "
+        "LimitNOFILE and LimitMEMLOCK as high",
+    ),
+    (
+        r"/sys/fs/cgroup/[^:\n]{1,300}: no such file|cgroup\.controllers|hugetlb",
+        "the node's cgroups lack what the pod asks for (a controller, huge pages): restart the container "
+        "runtime there, or take another node",
+    ),
+    NO_RUNTIME,
     (
         r"(?i)runAsNonRoot|non-root|run as root",
         "the pod or its namespace requires a non-root user: build the image with a numeric USER, or "

@@ -198,6 +198,17 @@ class Meets(NamedTuple):
     hint: str
 
 
+def after_serving(events: Iterable[Object]) -> str:
+    """What to do about a server that had served when its liveness probe killed it, of which events tell."""
+    look = "its last lines, and whether the GPU is lost (Xid, NVML errors in the node's kernel log)"
+    if not any(_NO_ANSWER.search(str(event.get("message"))) for event in events):
+        return f"more time to start does not help: check {look}"
+    return (
+        "it was there and did not answer in time: with many requests, add replicas, or give its liveness "
+        f"probe more time (timeoutSeconds, failureThreshold of the pod template); else it hangs: check {look}"
+    )
+
+
 def meets(pod: Object, name: str, event: Object, log: str, *, has_served: bool) -> Meets | None:
     """What a probe meets at a server, as far as its message tells; None where that says nothing.
 

@@ -47,7 +47,7 @@ _ANSWERS = (
         "wait, and give the pods a pull secret (who is known may pull more often), or a registry of your own",
     ),
     _Answer(
-        r"(?i)server gave HTTP response to HTTPS client",
+        r"(?i)server gave HTTP response to HTTPS client|first record does not look like a TLS handshake",
         "{registry} serves plain HTTP, and the node pulls {image} over HTTPS",
         "give it a certificate, or allow plain HTTP for it in the nodes' container runtime",
         is_of_anybody=True,

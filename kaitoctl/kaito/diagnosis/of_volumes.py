@@ -98,6 +98,53 @@ _VOLUME_HINTS = (
         "the server does not speak the version of NFS that is asked for: name another (mountOptions, "
         "nfsvers)",
     ),
+    # cifs-utils mount.cifs prints the error's number (Linux errno).
+    (
+        r"mount error ?\(2\)",
+        "the file server has no such share or folder: correct its name in the PersistentVolume, or make it "
+        "there",
+    ),
+    (
+        r"mount error ?\((?:101|11[0-35])\)|Host is down",
+        "the node does not reach the file server (SMB, port 445): check the storage's firewall and private "
+        "endpoint, and what the network lets through",
+    ),
+    (
+        r"mount error ?\((?:22|95)\)",
+        "the file server does not take these options or this version of SMB: see mountOptions of the volume "
+        "or its class",
+    ),
+    (
+        r"(?i)EncryptionKey|KMS[ -]?key|DiskEncryptionSet|KeyVault.{0,80}(?:key|access)|\bkms\.",
+        "the key that the disk is encrypted with cannot be used: check that it is there and enabled, and "
+        "that the storage driver's identity may use it",
+    ),
+    (
+        r"(?i)transport endpoint is not connected",
+        "the program that serves this mount on the node (FUSE) has ended: recreate the pod; if that is not "
+        "enough, restart the storage driver's pod there",
+    ),
+    (
+        r"(?i)modules? loaded|unknown filesystem type|mount\.\w{2,12}: .{0,120}No such device",
+        "the node's kernel does not know this file system: install its module or client there",
+    ),
+    (
+        r"duplicate UUID",
+        "a copy of this disk (a clone, a snapshot) is mounted on the node: take another node, or the mount "
+        "option nouuid",
+    ),
+    (
+        r"(?i)(?:Ultra ?SSD|PremiumV2)\w{0,6}.{0,160}(?:only when|not (?:supported|enabled))|"
+        r"additionalCapabilities",
+        "the node was not made for this kind of disk: enable it for its node pool, or take another storage "
+        "class",
+    ),
+    (
+        r"(?i)expected (?:device )?to be (?:attached|detached) but was|"
+        r"(?:still|is in state|state:?) ['\"]?(?:attaching|detaching)",
+        "the cloud is not done with the disk, or it hangs there: wait; if it stays so, see the disk and the "
+        "machine in the cloud, and detach it",
+    ),
     (
         r"(?i)not been staged|is not staged|staging (?:target )?path .{0,120}(?:not|is empty)",
         "the storage driver on the node has lost what it had prepared, mostly in a restart: it tries again; "
@@ -119,7 +166,8 @@ _VOLUME_HINTS = (
         "volume with access mode ReadWriteMany",
     ),
     (
-        r"(?i)wrong zone|\b(?:in|of) (?:availability )?zone .{1,160}\bzone\b|(?:different|same|another) "
+        r"(?i)wrong zone|not in (?:availability )?zone\b|"
+        r"\b(?:in|of) (?:availability )?zone .{1,160}\bzone\b|(?:different|same|another) "
         r"(?:availability )?zone|NodeAffinity check failed|no matching NodeSelectorTerms",
         "the volume is in another zone than this node: take a node there, or copy what is on it",
     ),
@@ -138,7 +186,7 @@ _VOLUME_HINTS = (
         "the disk behind the volume is gone from the storage: check the PersistentVolume, and restore it",
     ),
     (
-        r"(?i)failed to resolve server|name or service not known|no such host",
+        r"(?i)failed to resolve (?:server|\")|name or service not known|no such host",
         "the node cannot resolve the name of the storage's server: check it, and the node's DNS",
     ),
     (r"(?i)no space left|disk quota exceeded", "the disk of the node, or the volume, is full"),
@@ -348,6 +396,10 @@ _CLAIM_HINTS = (
     (
         r"(?i)access ?mode|ReadWriteMany|MULTI_NODE",
         "the storage cannot do the claim's access mode: choose another, or another storage class",
+    ),
+    (
+        r"(?i)UnauthorizedOperation|AuthorizationFailed|not authorized|permission_?denied|\b403\b",
+        "the storage driver's identity may not make volumes: give it the rights in the cloud",
     ),
     (r"(?i)waiting for first consumer", "the claim is bound when its pod has a node"),
 )
