@@ -98,6 +98,57 @@ OF_ENGINES = [
         "RuntimeError: Every node should have a unique IP address. Got 2 nodes with node ids ['a', 'b'] and "
         "1 unique IP addresses {'10.1.2.3'}. Please check your network configuration.",
     ),
+    (
+        "gpus-disconnected",
+        "falcon-1.falcon-headless closed its connection",
+        f"{_NCCL}socketProgress: Connection closed by remote peer falcon-1.falcon-headless<41321>",
+    ),
+    # --- what a hub is reached by: no certificate
+    *(
+        ("hub-unreachable", what, f"requests.exceptions.SSLError: (Caused by SSLError({error}))")
+        for what, error in (
+            (
+                "UNEXPECTED_EOF_WHILE_READING",
+                "SSLEOFError(8, '[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred')",
+            ),
+            (
+                "WRONG_VERSION_NUMBER",
+                "SSLError(1, '[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1)')",
+            ),
+            ("SSLV3_ALERT_HANDSHAKE_FAILURE", "1, '[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert'"),
+        )
+    ),
+    (
+        "hub-unreachable",
+        "certificate is not trusted",
+        "requests.exceptions.SSLError: (Caused by SSLError(SSLCertVerificationError(1, '[SSL: "
+        "CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate')))",
+    ),
+    (
+        "hub-unreachable",
+        "malformed",
+        "requests.exceptions.InvalidProxyURL: Please check proxy URL. It is malformed and could be missing",
+    ),
+    (
+        "hub-unreachable",
+        "SOCKS",
+        "ImportError: Using SOCKS proxy, but the 'socksio' package is not installed.",
+    ),
+    # --- files on shares
+    ("volume-unavailable", "lock files", "OSError: [Errno 37] No locks available"),
+    (
+        "volume-unavailable",
+        "fails while",
+        "TimeoutError: [Errno 110] Connection timed out: '/w/.locks/ab.lock'",
+    ),
+    ("volume-unavailable", "fails while", "OSError: [Errno 112] Host is down: '/w/model-1.safetensors'"),
+    # --- kernels
+    ("gpu-too-old", "compute capability", "RuntimeError: No compiled nvfp4 quantization kernel"),
+    (
+        "gpu-too-old",
+        "compute capability",
+        "RuntimeError: Assertion error (csrc/apis/gemm.hpp:53): Unsupported architecture",
+    ),
     # --- engines and their API server
     (
         "slow-start",

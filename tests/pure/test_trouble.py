@@ -410,6 +410,12 @@ def test_a_paused_deployment_that_serves_as_it_should_is_no_trouble() -> None:
             "priorityclasses",
         ),
         (
+            'pods "a" is forbidden: pods with system-cluster-critical priorityClass is not permitted in '
+            "default namespace",
+            "PriorityClass system-cluster-critical for its own namespaces",
+            "priorityclasses",
+        ),
+        (
             'pods "a" is forbidden: pod rejected: RuntimeClass "nvidia" not found',
             "RuntimeClass nvidia",
             "runtimeclasses",

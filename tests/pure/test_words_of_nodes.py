@@ -37,7 +37,12 @@ def waiting(reason: str, words: str) -> World:
             "failed to create containerd task: failed to create shim task: ttrpc: closed: unknown",
             "does not run",
         ),
+        (f"{RUNC}process: open /proc/sys/net/core/somaxconn: no such file or directory", "sysctls"),
+        (f"{RUNC}process: can't get final child's PID from pipe: EOF", "limits are too small"),
+        ("failed to create shim task: open /etc/x.json: no such file or directory", "mounts or names it"),
         # Of what they resemble.
+        (f"{RUNC}process: exec /app/run: no such file or directory", "lacks the program"),
+        (f'{RUNC}process: exec: "sh": stat /bin/sh: no such file or directory', "lacks the program"),
         (f'{RUNC}process: exec: "vllm": executable file not found in $PATH', "lacks the program"),
         (f"{RUNC}process: container init was OOM-killed (memory limit too low?)", "limits are too small"),
         (f'{RUNC}process: exec: "/x": permission denied', "its mode"),
@@ -87,11 +92,24 @@ def test_an_image_that_is_there_is_not_loaded_again(words: str, code: str, hint:
         ('Head "https://r.example/v2/": tls: first record does not look like a TLS handshake', "plain HTTP"),
         ("number of layers and diffIDs don't match: 3 != 0", "not an image that a node"),
         ("failed to resolve reference: unsupported digest algorithm", "not the name of an image"),
+        (
+            "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to "
+            "https://r.example/v2/x/blobs/sha256:aa: 404 Not Found",
+            "does not have all of its layers",
+        ),
     ],
 )
 def test_what_a_pull_lacks(words: str, hint: str) -> None:
     cause = waiting("ErrImagePull", words).cause()
     assert hint in f"{cause.message} {text(cause.hint)}"
+
+
+def test_a_node_that_may_not_read_a_secret_yet_tries_again() -> None:
+    words = (
+        'secret "hf" is forbidden: User "system:node:gpu-1" cannot get resource "secrets" in API group "" in '
+        "the namespace \"default\": no relationship found between node 'gpu-1' and this object"
+    )
+    assert "tries again" in waiting("CreateContainerConfigError", words).cause().hint
 
 
 MOUNT = 'MountVolume.MountDevice failed for volume "pvc-1" : rpc error: code = Internal desc = '
@@ -137,6 +155,11 @@ ATTACH = 'AttachVolume.Attach failed for volume "pvc-1" : rpc error: code = Inte
             "nouuid",
         ),
         (f'{MOUNT}Failed to resolve "fs-1.efs.us-east-1.amazonaws.com" - check that', "cannot resolve"),
+        (
+            'MountVolume.SetUp failed for volume "w" : mkdir /var/lib/kubelet/pods/1: read-only file system',
+            "breaks",
+        ),
+        (f"{MOUNT}Volume capability access type mount but volume is block", "volumeMode"),
         # What a cloud does not attach.
         (
             f"{ATTACH}StorageAccountType UltraSSD_LRS can be used only when additionalCapabilities is set.",

@@ -197,7 +197,7 @@ _DAMAGED = (
 )
 _OF_OTHERS = r"is present with pull policy of Never"  # from 1.33 on: KubeletEnsureSecretPulledImages
 _SHORT_NAME = r"short-name|unqualified-search|did not resolve to an alias"  # CRI-O, containers/image 5
-_NO_LAYER = r"/blobs/sha256:\w{1,64} not found|blob unknown"
+_NO_LAYER = r"/blobs/sha256:\w{1,64}:? (?:not found|404\b)|blob unknown"
 
 
 def _of_the_node(pull: _Pull) -> Cause | None:

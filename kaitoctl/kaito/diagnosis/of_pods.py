@@ -109,7 +109,8 @@ _START_HINTS = (
         "the NVIDIA driver of the node is at fault, not the image: restart the node, or reinstall its driver",
     ),
     (
-        r"(?i)failed to sync (?:secret|configmap) cache|services have not yet been read",
+        r"(?i)failed to sync (?:secret|configmap) cache|services have not yet been read|"
+        r"no relationship found between node",
         "the kubelet has not seen the object yet, or does not reach the API server: it tries again",
     ),
     (
@@ -127,8 +128,18 @@ _START_HINTS = (
         "of words, or as sh -c and the text",
     ),
     (
-        r"(?i)exec: |executable file not found|no such file or directory",
+        r"(?i)exec: |executable file not found|\b(?:exec|stat) /[^:\n]{1,300}: no such file",
         "the image lacks the program that is to run",
+    ),
+    (
+        r"/proc/sys/",
+        "the node's kernel does not have a setting of the pod template's securityContext.sysctls, or does "
+        "not let it be changed: leave it out, or take another node",
+    ),
+    (
+        r"(?i)no such file or directory",
+        "a file that the message names is missing, in the image or on the node: check what mounts or names "
+        "it",
     ),
     (
         r"(?i)permission denied|operation not permitted",
@@ -136,7 +147,7 @@ _START_HINTS = (
     ),
     (r"(?i)mount|rootfs|not a directory", "a mount into the container fails: check its volumes and subPaths"),
     (
-        r"(?i)memory|cgroup",
+        r"(?i)memory|cgroup|final child's PID",
         "its limits are too small to start a process, or the node's cgroups are out of order",
     ),
     (

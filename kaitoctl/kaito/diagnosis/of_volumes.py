@@ -70,7 +70,7 @@ _VOLUME_HINTS = (
         "check its claimRef, and take the uid out of it if this claim is to have it",
     ),
     (
-        r"has volumeMode ",
+        r"has volumeMode |access type (?:mount|block) but volume",
         "the claim is a raw block device and the pod mounts a file system, or the other way round: check its "
         "volumeMode",
     ),
@@ -193,6 +193,10 @@ _VOLUME_HINTS = (
     (
         r"(?i)input/output error|structure needs cleaning",
         "the disk or its file system is broken: check the storage, and the node's kernel log",
+    ),
+    (
+        r"(?i)read-only file system",
+        "the node's disk is read-only, mostly because it breaks: see its kernel log, and take another node",
     ),
     (
         r"(?i)hostPath type check failed|is not a directory|no such file or directory|does not exist",

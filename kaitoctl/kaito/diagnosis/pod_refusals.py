@@ -118,6 +118,14 @@ REFUSALS = (
         Command("kubectl get priorityclasses"),
     ),
     Refusal(
+        # Source: plugin/pkg/admission/priority; resourcequota's limitedResources by default.
+        r"pods? with (?P<name>system-(?:cluster|node)-critical) priorityClass is not permitted in",
+        "Kubernetes keeps PriorityClass {name} for its own namespaces",
+        "take another priorityClassName into the pod template; whoever runs the cluster may allow it by a "
+        "ResourceQuota of that class",
+        Command("kubectl get priorityclasses"),
+    ),
+    Refusal(
         r"must not be provided in pod spec; priority admission",
         "the pod template names a priority beside its PriorityClass, and the two differ",
         "take priority and preemptionPolicy out of the pod template: its PriorityClass sets them",

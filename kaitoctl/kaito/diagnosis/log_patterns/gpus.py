@@ -67,6 +67,7 @@ PATTERNS: tuple[Row, ...] = (
     (
         r"(?i)fp8e4nv.{0,60}not supported|compute capability not supported|"
         r"requires (?:GPUs with )?SM ?\d\d|"
+        r"No compiled \w{2,10} quantization kernel|csrc/\S{1,80}: ?\d{1,6}\): Unsupported architecture|"
         r"PassManager::run failed|only supports? Ampere GPUs or newer|"
         r"Sinks are only supported in FlashAttention|not supported on compute capability|"
         r"(?:FP\d|kv[- ]cache|backend|FLASH\w{0,20}|FlashAttention|FlashInfer|Marlin|NVFP4|MXFP4|"

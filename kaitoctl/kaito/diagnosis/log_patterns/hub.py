@@ -176,6 +176,18 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"\[SSL: (?P<what>(?!CERTIFICATE_VERIFY_FAILED)[A-Z\d_]{3,60})\]|"
+        r"SSLZeroReturnError|EOF occurred in violation of protocol",
+        Reading(
+            "hub-unreachable",
+            "the connection to the hub breaks while it is being secured {what}: a firewall or a proxy does "
+            "not let it through, or does not speak TLS",
+            "let the pod reach huggingface.co by HTTPS, and see HTTPS_PROXY and NO_PROXY (most proxies are "
+            "themselves asked by http://)",
+            "Python 3.12 ssl; OpenSSL 3 sslerr.h",
+        ),
+    ),
+    (
         r"(?i)CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerificationError|SSLError\(|"
         r"suitable TLS CA certificate bundle",
         Reading(
@@ -183,6 +195,17 @@ PATTERNS: tuple[Row, ...] = (
             "the hub's certificate is not trusted: something between breaks the connection open",
             "give the image the certificate of that proxy (SSL_CERT_FILE, REQUESTS_CA_BUNDLE)",
             "Python 3.12 ssl; requests 2.32",
+        ),
+    ),
+    (
+        r"InvalidProxyURL|Please check proxy URL|Unable to determine SOCKS version|"
+        r"Missing dependencies for SOCKS|'socksio' package is not installed|Unknown scheme for proxy URL",
+        Reading(
+            "hub-unreachable",
+            "the proxy that the pod's environment names cannot be used: its address is malformed, or of a "
+            "kind (SOCKS) that the image does not know",
+            "correct HTTPS_PROXY and ALL_PROXY (http://HOST:PORT), or take them out",
+            "requests 2.32 adapters.py; httpx 0.28 _transports; urllib3 2.x contrib/socks.py",
         ),
     ),
     (

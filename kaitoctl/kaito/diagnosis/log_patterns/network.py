@@ -44,6 +44,16 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"Connection closed by remote peer (?P<peer>[\w.:\[\]-]{1,120})<\d{1,5}>",
+        Reading(
+            "gpus-disconnected",
+            "a part of the server has gone away from another: {peer} closed its connection",
+            "check that pod and its log first: what ended it is the cause; then its node, and the network",
+            f"{NCCL} src/misc/socket.cc",
+            depth=2,
+        ),
+    ),
+    (
         r"NET/IB ?:? ?Got completion from peer (?P<peer>[\w.:\[\]-]{1,80})<\d{1,5}> with "
         r"status=(?P<status>.{1,40}?) ",
         Reading(

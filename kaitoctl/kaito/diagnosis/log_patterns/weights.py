@@ -217,8 +217,17 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"\[Errno 37\]|No locks available|os error 37\b",
+        Reading(
+            "volume-unavailable",
+            "the storage of a volume does not lock files for the server, as its cache needs",
+            "mount it with NFS 4, or with nolock (mountOptions), or keep HF_HOME on another volume",
+            "glibc strerror ENOLCK; Linux nfs(5)",
+        ),
+    ),
+    (
         r"\[Errno (?:5|107|116)\]|Input/output error|Stale (?:NFS )?file handle|"
-        r"Transport endpoint is not connected|os error (?:5|107|116)\b",
+        r"Transport endpoint is not connected|os error (?:5|107|116)\b|\[Errno 11[02]\].{0,40}: ['\"]/",
         Reading(
             "volume-unavailable",
             "the storage of a volume fails while the server reads it",
