@@ -60,8 +60,9 @@ class Program:
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                # Nothing of the developer's home or environment is seen.
-                env={"HOME": str(self._folder), "PATH": ""},
+                # Nothing of the developer's home or environment is seen. With four times the usual room Go
+                # collects less garbage; it is 100 MiB.
+                env={"HOME": str(self._folder), "PATH": "", "GOGC": "400"},
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
 
