@@ -8,11 +8,12 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from built import needed
 from controlplane import programs
+from few_planes import is_on_a_plane
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -78,11 +79,19 @@ def control_plane() -> Iterator[ControlPlane]:
         yield plane
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    from few_planes import FewPlanes
+
+    return FewPlanes(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 _LONG_ONES_FIRST = (
+    "faults/test_wire.py",  # brings all that is to run on one of the control planes, the next on the other
+    "test_docs.py",
     "controller/test_plans_are_true.py",
     "faults/",
     "runtime/",
-    "test_docs.py",
     "cli/",
     "controlplane/",
     "controller/",
@@ -100,14 +109,18 @@ def _place(item: pytest.Item) -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what asks for the control plane, leave out what a sandbox alone can do, and order the files."""
     items.sort(key=_place)
-    left_out = []
+    left_out, unsaid = [], []
     for item in items:
         if isinstance(item, pytest.Function) and {"control_plane", "bare_control_plane"} & {
             *item.fixturenames
         }:
             item.add_marker("control_plane")
+            if not is_on_a_plane(item.nodeid):
+                unsaid.append(item.nodeid)
         if item.get_closest_marker("control_plane") and item.get_closest_marker("sandbox_alone"):
             left_out.append(item)
+    if unsaid:
+        raise pytest.UsageError(f"the names do not say that they want a control plane: {', '.join(unsaid)}")
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

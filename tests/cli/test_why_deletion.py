@@ -74,7 +74,9 @@ def test_kaito_without_node_claims_and_the_way_out_that_is_advised(bare: Shell, 
 
 
 @pytest.mark.control_plane
-def test_foreground_deletion_waits_for_what_it_lists(real_shell: Shell, wait_until: Wait) -> None:
+def test_foreground_deletion_on_a_real_api_server_waits_for_what_it_lists(
+    real_shell: Shell, wait_until: Wait
+) -> None:
     real_shell.apply({**WORKSPACE, "metadata": {"name": "fore", "namespace": "default"}})
     wait_until(lambda: why(real_shell, "fore")["phase"])
     kept = {

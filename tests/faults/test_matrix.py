@@ -102,7 +102,7 @@ MATRIX: dict[str, list[str] | str] = {
     ],
     "lists of ten thousand objects": "a matter of time and memory: the benchmarks measure it (bench/)",
     "server restarted or away": [
-        f"{WIRE}::test_the_api_server_is_restarted",
+        f"{WIRE}::test_a_real_api_server_is_restarted",
         f"{WIRE}::test_a_server_that_is_away_for_a_while",
         f"{WIRING}::test_an_outage_of_two_minutes_costs_few_requests",
         f"{INFORMER}::test_informer_starts_while_the_server_is_down",

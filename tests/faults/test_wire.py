@@ -201,7 +201,7 @@ def test_a_server_that_is_away_for_a_while(play: Play) -> None:
 
 
 @pytest.mark.control_plane
-def test_the_api_server_is_restarted(control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_real_api_server_is_restarted(control_plane: ControlPlane, tmp_path: Path) -> None:
     async def life() -> None:
         async with wire(tmp_path, f"wire-{next(_NUMBERS)}", control_plane) as made:
             gate = Gate(after=True)

@@ -642,7 +642,7 @@ def test_a_volume_gets_at_no_more_than_one_of_a_template(place: str, source: Obj
 # --- no field is forgotten ---------------------------------------------------------------------------------
 
 
-def test_every_field_that_the_api_server_has_is_sorted(control_plane: ControlPlane) -> None:
+def test_every_field_that_a_real_api_server_has_is_sorted(control_plane: ControlPlane) -> None:
     status, found = control_plane.send("GET", "/openapi/v3/api/v1")
     assert status == 200
     schemas = found["components"]["schemas"]
