@@ -184,7 +184,7 @@ def _by_kaito(
         workload, pods = _workload(world, one.before), _pods(world, key)
         nodes = share.of(one.after, _claims_of(world, key), context=contexts.get(key, 0))
         effects[key] = planning.effects_by_kaito(one, workload, pods, nodes)
-        held = [node for pod in pods for node in node_of_pod(pod)]
+        held = planning.nodes_held(pods)
         move = planning.placing(workload, nodes.verdict, held, effects[key].restarts)
         if move is not None:
             placings[key] = move

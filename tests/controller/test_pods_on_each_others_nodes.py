@@ -288,6 +288,25 @@ def custom(name: str, image: str = "registry.example/c:1") -> Object:
     return made
 
 
+def runs(world: World, name: str, node: str) -> None:
+    """A pod of one's own that KAITO has made: its Workspace, its Deployment without a strategy, its pod."""
+    written(world, custom(name))
+    owner = world.get(kaito.WORKSPACE, name)
+    assert owner is not None
+    labels = {"kaito.sh/workspace": name}
+    template = {"metadata": {"labels": labels}, "spec": custom(name)["inference"]["template"]["spec"]}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default", "ownerReferences": [owner_reference(owner)]},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+    world.apply(DEPLOYMENT, deployment)
+    made = world.get(DEPLOYMENT, name)
+    assert made is not None
+    world.apply(POD, running_pod(made, 0, node))
+
+
 @pytest.mark.parametrize(("beside", "is_stuck"), [(None, False), ("new", True)])
 def test_a_new_workspace_may_take_the_node_that_a_surge_needs(beside: str | None, is_stuck: bool) -> None:
     """KAITO counts a free node for both, and has nobody wait for the other."""
@@ -295,21 +314,43 @@ def test_a_new_workspace_may_take_the_node_that_a_surge_needs(beside: str | None
     for node in ("gpu-a", "gpu-b"):
         world.apply(NODE, gpu_node(node, {"apps": "falcon-7b"}))
         world.set_status(NODE, node, node_status("2"))
-    written(world, custom("one"))
-    (owner,) = world.list(kaito.WORKSPACE)
-    labels = {"kaito.sh/workspace": "one"}
-    template = {"metadata": {"labels": labels}, "spec": custom("one")["inference"]["template"]["spec"]}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "one", "namespace": "default", "ownerReferences": [owner_reference(owner)]},
-        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
-    }
-    world.apply(DEPLOYMENT, deployment)
-    world.apply(POD, running_pod(world.list(DEPLOYMENT)[0], 0, "gpu-a"))
+    runs(world, "one", "gpu-a")
     manifests = [custom("one", "registry.example/c:2"), *([custom(beside)] if beside else [])]
     plan = plan_of(world, manifests, managed=ManagedBy("v0.4"))
     (change,) = (one for one in plan.changes if one.key.name == "one")
     assert change.outage.pods == 1
     assert ("default/new may take gpu-b first" in text(change.deadlock)) is is_stuck
     assert bool(change.deadlock) is is_stuck
+
+
+@pytest.mark.parametrize(
+    ("gpus", "others", "guest", "changed", "stuck"),
+    [
+        ("4", (), 0, ("one",), ()),  # the new pod of two GPUs starts beside the old one
+        ("4", ("two",), 0, ("one",), ("one",)),
+        ("4", (), 1, ("one",), ("one",)),  # one GPU is free, and it takes two
+        ("5", (), 1, ("one",), ()),
+        ("4", (), 3, ("one",), ("one",)),
+        ("6", ("two",), 0, ("one", "two"), ()),  # one after the other
+        ("4", ("two",), 0, ("one", "two"), ("one", "two")),
+        ("2", (), 0, ("one",), ("one",)),
+    ],
+)
+def test_a_surge_finds_room_beside_its_own_pod_where_the_node_has_as_many_gpus(
+    gpus: str, others: tuple[str, ...], guest: int, changed: tuple[str, ...], stuck: tuple[str, ...]
+) -> None:
+    world = World()
+    world.apply(NODE, gpu_node("gpu-a", {"apps": "falcon-7b"}))
+    world.set_status(NODE, "gpu-a", node_status(gpus))
+    for name in ("one", *others):
+        runs(world, name, "gpu-a")
+    if guest:
+        limits = {"limits": {"nvidia.com/gpu": str(guest)}}
+        container = {"name": "c", "image": "x:1", "resources": limits}
+        metadata = {"name": "guest", "namespace": "default"}
+        spec = {"nodeName": "gpu-a", "containers": [container]}
+        world.apply(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    manifests = [custom(name, "registry.example/c:2") for name in changed]
+    plan = plan_of(world, manifests, managed=ManagedBy("v0.4"))
+    assert [one.outage.pods for one in plan.changes] == [1] * len(changed)
+    assert tuple(one.key.name for one in plan.changes if one.deadlock) == stuck

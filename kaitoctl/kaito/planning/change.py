@@ -10,7 +10,7 @@ from msgspec import Struct
 from kaitoctl.advice import Advice, Command, file_word, text, with_file
 from kaitoctl.kaito import merge_request, node_check, undo, validation
 from kaitoctl.kaito.catalog import Catalog
-from kaitoctl.kaito.planning.outage import deadlock, outage
+from kaitoctl.kaito.planning.outage import deadlock, nodes_held, outage
 from kaitoctl.kaito.planning.plan import Change, Fate
 from kaitoctl.kube.objects import Object, dig, generation_of, key_of, resource_version_of, uid_of
 from kaitoctl.kube.workloads import running
@@ -304,7 +304,7 @@ def restart(
         rivals=effects.rivals,
         returned=effects.returned,
         returned_perhaps=tuple(line for line in effects.returned if line in effects.perhaps),
-        deadlock=deadlock(workload, verdict, _gpu_pods(pods), restarts),
+        deadlock=deadlock(workload, verdict, nodes_held(pods), restarts),
         breaks=_no_more_room(verdict) if restarts else "",
     )
 
@@ -314,10 +314,6 @@ def _no_more_room(verdict: node_check.Verdict | None) -> Advice:
     nodes = verdict.nodes if verdict else ()
     found = (one for node in nodes for one in node.warnings if one.code == "gpu-memory-too-small")
     return next((f"{one.message}; {text(one.hint)}" for one in found), "")
-
-
-def _gpu_pods(pods: Iterable[Object]) -> list[str]:
-    return sorted({str(node) for pod in pods if (node := dig(pod, "spec", "nodeName"))})
 
 
 def effects_by_kaito(
@@ -332,7 +328,7 @@ def effects_by_kaito(
         nodes_found: `of_kaito.Nodes`.
     """
     restarts = restarts_by_kaito(trial.before, trial.after, workload, nodes_found.verdict.rules.catalog)
-    stuck = deadlock(workload, nodes_found.verdict, _gpu_pods(pods), restarts)
+    stuck = deadlock(workload, nodes_found.verdict, nodes_held(pods), restarts)
     waits = nodes_found.waits if workload is None else ""  # one that runs has its nodes
     breaks = _without_lora(trial.after, workload) if restarts and workload is not None else ""
     return Effects(

@@ -8,7 +8,7 @@ replicas, rounded up and down; both default to 25%; both 0 makes one pod unavail
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -129,18 +129,37 @@ def deadlock(workload: Object | None, verdict: Verdict | None, held: Sequence[st
     Args:
         workload: the Deployment as it will be when its pods restart.
         verdict: of the nodes, the Workspace's own pods left out; None when nodes cannot be seen.
-        held: the nodes that its pods are on.
+        held: as `nodes_held`.
         restarts: how many restart.
     """
     if not restarts or workload is None or not surges(workload):
         return ""
-    if verdict is not None and any(node.usable and node.name not in held for node in verdict.nodes):
+    if verdict is not None and any(_free(verdict, held, _gpus(workload))):
         return ""
-    where = f" on {', '.join(held)}" if held else ""
+    where = f" on {', '.join(dict.fromkeys(held))}" if held else ""
     return (
         "the Deployment starts a new pod before the old one ends, and only the old one holds the GPUs it "
         f"needs{where}: the new pod waits forever; without surge the old one goes first: "
     ) + _without_surge(workload)
+
+
+def nodes_held(pods: Iterable[Object]) -> list[str]:
+    """The nodes that pods are on and hold GPUs of; one that several are on as often."""
+    unfinished = (pod for pod in pods if not pod_state.is_finished(pod))
+    return sorted(str(node) for pod in unfinished if (node := dig(pod, "spec", "nodeName")))
+
+
+def _free(verdict: Verdict, held: Sequence[str], gpus: int) -> Iterator[str]:
+    """The nodes with room for a new pod while the old ones stay, also beside these where it asks for GPUs."""
+    for node in verdict.nodes:
+        own = held.count(node.name)
+        if node.usable and (not own or 0 < gpus * (own + 1) <= (node.gpus.free or 0)):
+            yield node.name
+
+
+def _gpus(workload: Object) -> int:
+    """How many GPUs each of its pods asks for; 0 where that is no number of them."""
+    return pod_state.gpu_request(dig(workload, "spec", "template") or {}, api.GPU)
 
 
 def _without_surge(workload: Object) -> Command:
@@ -155,7 +174,7 @@ class Placing(Struct, frozen=True):
     """A Workspace of the plan whose pods look for nodes.
 
     Args:
-        free: nodes that it could use, and nobody else holds.
+        free: nodes with room for its new pod; of those that its pods leave, beside these.
         would_do: those that it could use once nobody else holds them.
         held: those that its pods leave; empty of a new one.
         surging: its Deployment, when the old pods leave only once the new ones are ready.
@@ -185,16 +204,17 @@ def placing(workload: Object | None, verdict: Verdict, held: Sequence[str], rest
     """
     if workload is not None and not restarts:
         return None
-    free = frozenset(node.name for node in verdict.nodes if node.usable and node.name not in held)
     would_do = frozenset(
         node.name for node in verdict.nodes if all(one.code == "gpus-in-use" for one in node.failures)
     )
     surging = workload if workload is not None and surges(workload) else None
     offers = {node.name: node.gpus for node in verdict.nodes if node.name in would_do}
     if workload is None:
-        gpus = max((one.allocatable for one in offers.values()), default=1)
+        gpus = asked = max((one.allocatable for one in offers.values()), default=1)
     else:
-        gpus = pod_state.gpu_request(dig(workload, "spec", "template") or {}, api.GPU) or 1
+        asked = _gpus(workload)
+        gpus = asked or 1
+    free = frozenset(_free(verdict, held, asked))
     room = {
         name: max(0, one.free - gpus * held.count(name))
         for name, one in offers.items()
@@ -257,13 +277,6 @@ class _Race:
             node: sum([placings[key].gpus for key in keys]) for node, keys in self._holders.items()
         }
         self._open = frozenset[str]().union(*[one.free for one in placings.values()])
-        # Where one more fits beside its old pod, its new one may go, too.
-        self._open |= {
-            node
-            for key, one in placings.items()
-            for node in one.held & one.would_do
-            if self._room[key][node] >= one.gpus
-        }
         self._taking = _Index({key: one.free | (one.held & self._open) for key, one in placings.items()})
         self._rivals = {key: self._taking.of(one.free) - {key} for key, one in placings.items()}
         self._may_lose = {
