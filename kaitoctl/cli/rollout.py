@@ -248,7 +248,11 @@ def rollout_fleet(
     yes: options.Yes = False,
     timeout: Annotated[
         str | None,
-        typer.Option("--timeout", help="Time limit of the rollout (default: 6h).", metavar="DURATION"),
+        typer.Option(
+            "--timeout",
+            help="Time limit (default: 6h, and the preset's budget and 10m without a change).",
+            metavar="DURATION",
+        ),
     ] = None,
     catalog: options.CatalogFile = None,
     target: options.Cluster = options.CLUSTER,

@@ -14,6 +14,7 @@ from kaitoctl.commands.observe_fleet import as_served, fleet_at, gaps_and_failur
 from kaitoctl.errors import ApiError, NegativeAnswer, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet.view import replica_words, way_out
+from kaitoctl.kube.objects import dig, uid_of
 from kaitoctl.kube.refusal_hints import may_pass
 from kaitoctl.reconcile.until_answered import until_answered
 from kaitoctl.screens import layout, output
@@ -54,7 +55,7 @@ async def until_ready(
         client: the cluster.
         target: how it was named.
         key: the set's.
-        timeout_s: how long to follow; None for the default.
+        timeout_s: how long to follow; None for the default, which also ends with what no longer moves.
         catalog: of presets.
         is_done: whether it is as wanted.
         show: shows it; by default a picture on a terminal, or lines on stderr.
@@ -63,10 +64,10 @@ async def until_ready(
     Raises:
         ApiError: the cluster does not let us look.
         NegativeAnswer: a replica has failed, the set is refused or gone, or its template goes no further.
-        TimedOut: time is up.
+        TimedOut: time is up, or nothing moves any more.
     """
     limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
-    words = ""
+    words, moving = "", Moving(target, catalog, is_bounded=timeout_s is None)
     async with showing(client, target, key, stream or sys.stderr, catalog, show=show) as shown:
         try:
             async with asyncio.timeout(limit_s):
@@ -79,6 +80,7 @@ async def until_ready(
                         break
                     if fleet.is_leaving or fleet.state == "Failed" or fleet.stuck:
                         raise failure(target, fleet)
+                    moving.insist(fleet)
                     await asyncio.sleep(LOOK_AGAIN_S)
         except TimeoutError:
             hint = target.text(Command("kaitoctl why", key.name, "-n", key.namespace))
@@ -152,6 +154,45 @@ class _Lines:
             output.step(self._name + words)
 
 
+class Moving:
+    """Whether a set that is followed still moves: none of its replicas may take longer than its model.
+
+    Args:
+        target: how it was named.
+        catalog: of presets.
+        is_bounded: whether that counts: not where somebody has said how long to follow.
+    """
+
+    def __init__(self, target: Target, catalog: Catalog, *, is_bounded: bool) -> None:
+        self._target, self._catalog, self._is_bounded = target, catalog, is_bounded
+        self._seen: list[tuple[str, bool, bool, bool]] | None = None
+        self._since_s = 0.0
+
+    def insist(self, fleet: Fleet) -> None:
+        """Compare with the look before.
+
+        Raises:
+            TimedOut: no replica has come, gone, or become ready for as long as one may take.
+        """
+        now_s = asyncio.get_running_loop().time()
+        seen = [(uid_of(one.workspace), one.is_ready, one.is_current, one.leaving) for one in fleet.replicas]
+        if seen != self._seen:
+            self._seen, self._since_s = seen, now_s
+            return
+        preset = dig(fleet.inference_set, "spec", "template", "inference", "preset", "name")
+        budget_s = self._catalog.from_nothing_s(str(preset or ""))
+        if not self._is_bounded or now_s - self._since_s < budget_s:
+            return
+        name, space = fleet.key.name, fleet.key.namespace
+        raise TimedOut(
+            f"InferenceSet {fleet.key}: nothing has changed for {layout.elapsed(budget_s)}; {line(fleet)}",
+            hint=self._target.text(
+                Command("kaitoctl why", name, "-n", space)
+                + " shows what holds it; --timeout says how long to wait all the same"
+            ),
+        )
+
+
 class Looks:
     """Looks at a set again and again; what its pods say, which costs more, is kept for some looks.
 
@@ -211,6 +252,9 @@ def say_what_carries(target: Target, fleet: Fleet) -> None:
 def line(fleet: Fleet) -> str:
     """How a set is, in one line."""
     words = f"{fleet.ready} of {fleet.wanted} replicas ready; {fleet.trouble or fleet.template_words}"
+    if not fleet.is_leaving and fleet.live and len(fleet.live) < fleet.wanted:
+        going = ", ".join(one.name for one in fleet.replicas if one.leaving)
+        words += f"; {len(fleet.live)} of {fleet.wanted} exist{f'; being deleted: {going}' if going else ''}"
     waiting = next((one for one in fleet.live if not one.is_ready), None)
     if waiting is None or fleet.is_leaving or f"{waiting.name}: " in words:
         return words

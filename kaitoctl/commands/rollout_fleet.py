@@ -54,7 +54,7 @@ class _FleetRolloutOptions(Struct, frozen=True):
     budget: FleetBudget
     dry_run: str
     yes: bool
-    timeout_s: float
+    timeout_s: float | None
     catalog: Catalog
 
 
@@ -71,7 +71,7 @@ def rollout_fleet(
     """Carry an InferenceSet's template to its replicas, within a budget."""
     option_values.one_of(dry_run, ("none", "client"), option="--dry-run")
     _require_sense(budget)
-    timeout_s = option_values.duration_s(timeout) if timeout else _TIMEOUT_S
+    timeout_s = option_values.duration_s(timeout) if timeout else None
     known = catalog_file.read(catalog)
     how = _FleetRolloutOptions(budget, dry_run, yes, timeout_s, known)
     asked = parse_name(name)
@@ -274,9 +274,11 @@ async def _walk(
 ) -> None:
     """One step after another until the template is where it is to be."""
     words, key = "", walk.fleet.key
+    limit_s = _TIMEOUT_S if how.timeout_s is None else how.timeout_s
+    moving = follow_fleet.Moving(target, how.catalog, is_bounded=how.timeout_s is None)
     try:
         async with (
-            asyncio.timeout(how.timeout_s),
+            asyncio.timeout(limit_s),
             follow_fleet.showing(client, target, key, sys.stderr, how.catalog) as show,
         ):
             while True:
@@ -286,10 +288,11 @@ async def _walk(
                 words = follow_fleet.line(fleet)
                 if decision is not None:
                     break
+                moving.insist(fleet)
                 await asyncio.sleep(follow_fleet.LOOK_AGAIN_S)
     except TimeoutError:
         hint = "the same command continues where this stopped"
-        raise TimedOut(f"timed out after {layout.elapsed(how.timeout_s)}; {words}", hint=hint) from None
+        raise TimedOut(f"timed out after {layout.elapsed(limit_s)}; {words}", hint=hint) from None
     _say_end(target, fleet, decision, last=last)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fleet_world import KEY, SET, FleetWorld, adapter, inference_set
+from msgspec.structs import replace
+from virtual_time import run
 
 from kaitoctl.commands import fleet_picture, follow_fleet, why_fleet
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.why_answer import Answer
+from kaitoctl.errors import TimedOut
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.view import Fleet, fleet_of
@@ -293,3 +297,60 @@ def planned(world: FleetWorld, trial: Trial) -> Change:
     effects = effects_of_set(trial, world.workspaces, world.now, is_own=True)
     restarts = outage_of_replica(trial.after, (), SHIPPED)
     return change_of_set(trial, effects, restarts, asked=0, most=0)
+
+
+# --- what no longer moves ----------------------------------------------------------------------------------
+
+BUDGET_S = SHIPPED.from_nothing_s("phi-4-mini-instruct")
+
+
+def held(kind: str) -> Fleet:
+    """A set of three that stays as it is: one serves nobody, is missing, or does not go."""
+    fleet = seen(serving())
+    first, *others = fleet.replicas
+    if kind == "silent":
+        return fleet.as_served({first.name: "the Service has no endpoints"}, {})
+    return replace(fleet, replicas=(*([replace(first, leaving=True)] if kind == "leaving" else []), *others))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("silent", "; phis-a: the Service has no endpoints"),
+        ("missing", "2 of 3 exist"),
+        ("leaving", "2 of 3 exist; being deleted: phis-a"),
+    ],
+)
+def test_what_does_not_move_for_as_long_as_a_replica_may_take_is_followed_no_longer(
+    kind: str, words: str
+) -> None:
+    fleet = held(kind)
+    named = words.replace("phis-a", fleet.replicas[0].name)
+
+    async def follow(*, is_bounded: bool) -> float:
+        moving, now = follow_fleet.Moving(TARGET, SHIPPED, is_bounded=is_bounded), 0.0
+        while now <= 2 * BUDGET_S:
+            moving.insist(seen(serving()) if now == BUDGET_S / 2 else fleet)
+            await asyncio.sleep(BUDGET_S / 10)
+            now += BUDGET_S / 10
+        return now
+
+    with pytest.raises(TimedOut) as caught:
+        run(follow(is_bounded=True))
+    assert caught.value.message.startswith("InferenceSet default/phis: nothing has changed for ")
+    assert named in caught.value.message
+    assert "kaitoctl why phis -n default shows what holds it" in caught.value.hint
+    assert run(follow(is_bounded=False)) > 2 * BUDGET_S, "--timeout counts alone"
+
+
+def test_as_long_as_replicas_change_a_set_moves() -> None:
+    async def follow() -> None:
+        moving, fleets = (
+            follow_fleet.Moving(TARGET, SHIPPED, is_bounded=True),
+            (held("silent"), seen(serving())),
+        )
+        for number in range(6):
+            moving.insist(fleets[number % 2])
+            await asyncio.sleep(0.9 * BUDGET_S)
+
+    run(follow())
