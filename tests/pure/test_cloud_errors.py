@@ -163,6 +163,16 @@ QUOTA, NONE, CLASS, FAILED = (
         ("RequestDisallowedByPolicy: no", FAILED, "policy"),
         ("SubnetIsFull: full", FAILED, "subnet"),
         (
+            "ResourceNotFound: The Resource 'Microsoft.Network/virtualNetworks/v' under resource group 'r' "
+            "was not found.",
+            FAILED,
+            "not there",
+        ),
+        ("required environment variables not set, AZURE_FEDERATED_TOKEN_FILE: , ", FAILED, "log in"),
+        ("nodeClaim spec has no requirement for instance type", FAILED, "go together"),
+        ("storage request of nodeclaim(ws1) should be more than 0", FAILED, "go together"),
+        ("fail to find the node object", FAILED, "has not joined"),
+        (
             "MaxAgentPoolCountReached: The maximum number of agent pools has been reached.",
             FAILED,
             "node pools",
@@ -182,3 +192,30 @@ def test_what_clouds_refuse_machines_for_is_known(words: str, code: str, hint: s
     found = karpenter.by_words(f"LaunchFailed creating instance, {words}")
     assert found.code == code
     assert hint in str(found.hint)
+
+
+@pytest.mark.parametrize(
+    ("words", "of"),
+    [
+        # EC2's errors-overview
+        ("VolumeLimitExceeded: You have exceeded your maximum gp3 storage limit of 50 TiB.", "disks"),
+        ("MaxIOPSLimitExceeded: You have exceeded your maximum IOPS", "disks"),
+        ("AddressLimitExceeded: The maximum number of addresses has been reached.", "public IP addresses"),
+        ("NetworkInterfaceLimitExceeded: You have exceeded the limit", "network interfaces"),
+        ("SecurityGroupsPerInstanceLimitExceeded: no", "security groups"),
+        # Azure
+        ("PublicIPCountLimitReached: Cannot create more than 10 public IP addresses", "public IP addresses"),
+        ("OperationNotAllowed: exceeding approved PremiumDiskCount quota", "disks"),
+        # Google
+        ("QUOTA_EXCEEDED: Quota 'SSD_TOTAL_GB' exceeded. Limit: 500.0 in region a.", "disks"),
+        ("QUOTA_EXCEEDED: Quota 'IN_USE_ADDRESSES' exceeded.", "public IP addresses"),
+        # of machines, whatever their family is called
+        ("ErrCode_InsufficientVCPUQuota: family standardNCADSA100v4Family", ""),
+        ("QUOTA_EXCEEDED: Quota 'PREEMPTIBLE_NVIDIA_A100_GPUS' exceeded", ""),
+    ],
+)
+def test_a_quota_of_something_else_is_no_quota_of_machines(words: str, of: str) -> None:
+    """Another family of machines takes as many disks and addresses: only a quota of machines asks for one."""
+    found = karpenter.by_words(f"LaunchFailed creating instance, {words}")
+    assert (found.code, found.of) == (QUOTA, of)
+    assert ("another type needs as many" in found.hint) == bool(of)

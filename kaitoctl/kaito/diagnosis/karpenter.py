@@ -32,11 +32,13 @@ class Reason(Struct, frozen=True):
         code: a key of `codes.CODES`.
         hint: what to do; empty for what is said of the code.
         passes: whether it may pass by itself.
+        of: what a quota is of that is none of machines.
     """
 
     code: str
     hint: str = ""
     passes: bool = False
+    of: str = ""
 
 
 _QUOTA = Reason("quota-exceeded")
@@ -49,6 +51,7 @@ _SPOT_ROLE = Reason(
     "let an administrator create the service-linked role of EC2 Spot, once in an account, or take machines "
     "that are not spot",
 )
+_AS_MANY = "raise it, or delete those that nobody needs; another type needs as many"
 _NO_MACHINE = Reason("instance-type-unavailable")
 _NOT_OFFERED = Reason(
     "instance-type-unavailable",
@@ -164,6 +167,25 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
             "cloud, say why",
         ),
     ),
+    # Source: EC2 errors-overview (client error codes); Azure Compute usage (PremiumDiskCount), Azure Network
+    # (PublicIPCountLimitReached); Google Compute Engine regional quotas (SSD_TOTAL_GB).
+    *(
+        (pattern, Reason("quota-exceeded", _AS_MANY, of=what))
+        for pattern, what in (
+            (
+                r"(?i)(?:Volume|IOPS|Snapshot)\w{0,20}LimitExceeded|maximum \S{1,20} storage limit|"
+                r"(?:SSD|DISKS?|HYPERDISK)\w{0,40}_(?:TOTAL|GB)|(?:Premium|Standard|Ultra)\w{0,20}Disk\w{0,20}",
+                "disks",
+            ),
+            (
+                r"(?i)PublicIP\w{0,30}Limit|\bAddressLimitExceeded|(?:IN_USE|STATIC)_ADDRESSES|"
+                r"more than \d+ public IP",
+                "public IP addresses",
+            ),
+            (r"(?i)NetworkInterface\w{0,20}Limit", "network interfaces"),
+            (r"(?i)SecurityGroup\w{0,30}Limit", "security groups"),
+        )
+    ),
     (r"(?i)LowPriority ?Cores|MaxSpotInstanceCount|spot .{0,40}quota", _SPOT_QUOTA),
     (_QUOTA_WORDS, _QUOTA),
     (
@@ -250,10 +272,37 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
             "the node class names an instance profile that there is not, or that may not be used: correct it",
         ),
     ),
+    # Source: Azure/gpu-provisioner (c09a56c) pkg/providers/instance/instance.go.
+    (
+        r"no requirement for instance type|storage request of nodeclaim\S* should be",
+        Reason(
+            "node-claim-failed",
+            "the NodeClaim lacks what gpu-provisioner needs: check who wrote it, and that the releases of KAITO "
+            "and of gpu-provisioner go together",
+        ),
+    ),
+    (
+        r"fail to find the node object|cannot find a ready instance",
+        Reason(
+            "node-claim-failed",
+            "the machine was created and its node has not joined: check its start-up log at the cloud, and "
+            "that it reaches the API server",
+        ),
+    ),
+    (
+        r"ResourceNotFound|The Resource '[^']{1,300}' under resource group|ResourceGroupNotFound|"
+        r"ParentResourceNotFound",
+        Reason(
+            "node-claim-failed",
+            "the message names something at the cloud that is not there (network, subnet, resource group): "
+            "create it, or correct its name in the node class or the node provisioner's settings",
+        ),
+    ),
     (
         r"(?i)AADSTS\d+|client secret|invalid_client|ExpiredToken|InvalidClientTokenId|WebIdentityErr|"
         r"UnrecognizedClient|SignatureDoesNotMatch|no EC2 IMDS role|ChainedTokenCredential|"
-        r"DefaultAzureCredential|NoCredential",
+        r"DefaultAzureCredential|NoCredential|AZURE_FEDERATED_TOKEN_FILE|confidential client app|"
+        r"malformed cert pem",
         Reason(
             "node-claim-failed",
             "the node provisioner cannot log in to the cloud: renew its credentials (workload identity, "

@@ -143,6 +143,8 @@ def _launch_cause(
     hint: Advice
     if known.code == "quota-exceeded":
         message = f"the cloud's quota does not allow another {kind}"
+        if known.of:
+            message = f"the cloud's quota of {known.of} does not allow another machine"
         hint = known.hint or "raise the quota, give machines back, or take another family: " + fit
     elif known.code == "instance-type-unavailable":
         zone = re.search(_ZONE, words)
