@@ -103,7 +103,7 @@ async def with_evidence(
     if is_being_deleted(workspace):
         from kaitoctl.commands.observe_deletion import observe_deletion  # most Workspaces stay
 
-        going = await observe_deletion(client, workspace, questions.answer, questions.unseen)
+        going = await observe_deletion(client, seen, questions.answer, questions.unseen)
     stored = await _volumes(client, replace(seen, verdict=verdict), named.claims, questions)
     told: dict[str, tuple[Object, ...]] = {}
     if seen.may_wait_for_a_mirror:

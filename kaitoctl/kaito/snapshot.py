@@ -85,6 +85,7 @@ class Snapshot(Struct, frozen=True):
         claim_kinds: `NodeClaim` and `Machine`, as far as the cluster has them; None when nobody looked.
         device_slices: the ResourceSlices of nodes that seem to have no GPUs: what they offer through DRA.
         budgets: the PodDisruptionBudgets of its namespace, when it is being deleted.
+        drained: pods of all namespaces on its nodes, when these are being emptied.
         webhooks: names of the webhook configurations that judge Workspaces, when it is being deleted.
         space: its Namespace, when it is being deleted.
         storage: where volumes of pods can be that wait for a node: PersistentVolumes and StorageClasses;
@@ -118,6 +119,7 @@ class Snapshot(Struct, frozen=True):
     claim_kinds: frozenset[str] | None = None
     device_slices: tuple[Object, ...] = ()
     budgets: tuple[Object, ...] = ()
+    drained: tuple[Object, ...] = ()
     webhooks: tuple[str, ...] = ()
     space: Object | None = None
     storage: tuple[Object, ...] = ()

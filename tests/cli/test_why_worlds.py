@@ -222,6 +222,24 @@ def test_a_drain_that_a_budget_forbids_is_read_from_the_nodes_events(why: Callab
     assert why(going(), claim(**LEAVING))["cause"]["code"] == "node-claim-stuck"
 
 
+def test_a_drain_names_the_pod_of_another_namespace_that_it_waits_for(why: Callable[..., Any]) -> None:
+    kept = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "batch-1",
+            "namespace": "ai",
+            "uid": "b",
+            "annotations": {"karpenter.sh/do-not-disrupt": "true"},
+        },
+        "spec": {"nodeName": "gpu-a", "containers": [{"name": "c", "image": "x"}]},
+        "status": {"phase": "Running"},
+    }
+    waits = event("Node", "gpu-a", "FailedDraining", "Failed to drain node, 1 pods are waiting to be evicted")
+    said = why(going(), claim(**LEAVING), NODE, kept, waits)
+    assert "ai/batch-1 is not to be disrupted" in said["cause"]["message"]
+
+
 @pytest.mark.parametrize(
     ("group", "resource", "is_named"),
     [

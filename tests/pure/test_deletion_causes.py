@@ -309,6 +309,97 @@ def test_volumes_and_a_node_that_does_not_answer_block_a_drain_too() -> None:
     assert (found.code, "does not answer" in found.message) == ("drain-blocked", True)
 
 
+DRAINING = {"type": "Drained", "status": "Unknown", "reason": "Draining"}
+WAITS = event("Node", "gpu-a", "FailedDraining", "Failed to drain node, 1 pods are waiting to be evicted")
+
+
+def of_others(name: str, *, tolerations: tuple[Object, ...] = (), **metadata: Any) -> Object:
+    """A pod of another team on the node."""
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "ai", "uid": f"uid-{name}", **metadata},
+        "spec": {"nodeName": "gpu-a", "tolerations": list(tolerations)},
+        "status": {"phase": "Running"},
+    }
+
+
+def drained(*pods: Object, told: tuple[Object, ...] = (WAITS,), **claims: Any) -> Cause:
+    leaving = claim(DRAINING, nodeName="gpu-a")
+    leaving["metadata"].update(claims)
+    return cause(going(api.FINALIZER), claims=(leaving,), nodes=(node("gpu-a"),), drained=pods, events=told)
+
+
+@pytest.mark.parametrize("told", [(WAITS,), ()])
+def test_a_pod_that_may_take_hours_to_end_is_named(told: tuple[Object, ...]) -> None:
+    slow = of_others("train-1", deletionTimestamp=ago(-7200), deletionGracePeriodSeconds=10800)
+    found = drained(slow, told=told)
+    assert (found.code, found.weight) == ("drain-blocked", "wait")
+    assert f"ai/train-1 ends, and has until {ago(-7200)}: its grace period of 3h00m" in found.message
+    assert text(found.command) == "kubectl describe pod train-1 -n ai"
+
+
+@pytest.mark.parametrize("value", ["true", "4h"])
+def test_a_pod_that_is_not_to_be_disrupted_is_named(value: str) -> None:
+    kept = of_others("batch-1", annotations={"karpenter.sh/do-not-disrupt": value})
+    found = drained(kept)
+    assert (found.code, found.weight) == ("drain-blocked", "fault")
+    assert "ai/batch-1 is not to be disrupted" in found.message
+    assert text(found.command) == "kubectl describe pod batch-1 -n ai"
+    limit = "2026-01-01T02:00:00Z"
+    limited = drained(kept, annotations={"karpenter.sh/nodeclaim-termination-timestamp": limit})
+    assert f"ends what is left at {limit}" in limited.hint
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        of_others("overdue", deletionTimestamp=ago(600), deletionGracePeriodSeconds=30),
+        of_others("of-the-kubelet", ownerReferences=[{"kind": "Node", "name": "gpu-a"}]),
+        of_others("everywhere", tolerations=({"operator": "Exists"},)),
+        of_others("agent", tolerations=({"key": "karpenter.sh/disrupted", "operator": "Exists"},)),
+        {**of_others("ended"), "status": {"phase": "Succeeded"}},
+    ],
+    ids=lambda pod: str(pod["metadata"]["name"]),
+)
+def test_pods_that_karpenter_does_not_wait_for_are_not_named(pod: Object) -> None:
+    """Source: karpenter v1.14 pkg/utils/pod/scheduling.go (IsWaitingEviction)."""
+    pod["metadata"].setdefault("annotations", {})["karpenter.sh/do-not-disrupt"] = "true"
+    name = pod["metadata"]["name"]
+    kept = of_others("kept", annotations={"karpenter.sh/do-not-disrupt": "true"})
+    found = drained(pod, kept)
+    assert "ai/kept" in found.message
+    assert name not in f"{found.message} {found.evidence}"
+
+
+def test_a_node_that_does_not_answer_comes_before_the_pods_that_wait_on_it() -> None:
+    lost = node("gpu-a")
+    lost["status"]["conditions"] = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
+    found = cause(
+        going(api.FINALIZER),
+        claims=(claim(DRAINING, nodeName="gpu-a"),),
+        nodes=(lost,),
+        drained=(of_others("batch-1", annotations={"karpenter.sh/do-not-disrupt": "true"}),),
+        events=(WAITS,),
+    )
+    assert "does not answer" in found.message
+
+
+@pytest.mark.parametrize(
+    ("finalizer", "who"), [("wrangler.cattle.io/node", "Rancher"), ("example.com/x", "somebody else")]
+)
+def test_a_node_that_its_provisioner_has_let_go_is_held_by_whoever_is_left(finalizer: str, who: str) -> None:
+    """Karpenter deletes the machine once the Node is gone (nodeclaim/lifecycle/controller.go, finalize)."""
+    held = node("gpu-a")
+    held["kind"] = "Node"
+    held["metadata"].update(deletionTimestamp=ago(3000), finalizers=[finalizer])
+    leaving = claim({"type": "Drained", "status": "True"}, nodeName="gpu-a")
+    found = cause(going(api.FINALIZER), claims=(leaving,), nodes=(held,))
+    assert (found.code, found.about) == ("finalizer-holds-deletion", "Node gpu-a")
+    assert f"finalizer {finalizer} of {who}" in found.message
+    held["metadata"]["finalizers"].append("karpenter.sh/termination")
+    assert finalizer not in cause(going(api.FINALIZER), claims=(leaving,), nodes=(held,)).message
+
+
 # --- foreground deletion ---------------------------------------------------------------------------------
 
 

@@ -277,8 +277,8 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         r"no requirement for instance type|storage request of nodeclaim\S* should be",
         Reason(
             "node-claim-failed",
-            "the NodeClaim lacks what gpu-provisioner needs: check who wrote it, and that the releases of KAITO "
-            "and of gpu-provisioner go together",
+            "the NodeClaim lacks what gpu-provisioner needs: check who wrote it, and that the releases of "
+            "KAITO and of gpu-provisioner go together",
         ),
     ),
     (

@@ -19,7 +19,6 @@ from kaitoctl.kaito import api, controller_errors, kubectl_hints, node_check
 from kaitoctl.kaito.diagnosis import karpenter
 from kaitoctl.kaito.diagnosis.case import Case, blame, condition_words, event_words, span, title_of
 from kaitoctl.kaito.diagnosis.cause import Cause, Weight
-from kaitoctl.kaito.diagnosis.of_nodes import drain_block
 from kaitoctl.kaito.serving import is_foreign
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions, pod_state
@@ -27,8 +26,7 @@ from kaitoctl.kube.objects import Object, dig, is_being_deleted, uid_of
 
 _OF_KUBERNETES = ("foregroundDeletion", "orphan")
 _VERSION = r"\bKAITO v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})"
-_DRAINS_WITHIN_S = 600.0
-_FINALIZED_WITHIN_S = 60.0
+_DRAINS_WITHIN_S, _FINALIZED_WITHIN_S = 600.0, 60.0
 _IS_DELETED = "workspace is being deleted"  # how KAITO's condition, and ours, begins
 _EVIDENCE_LINES = 4
 # Whose a finalizer is, by a part of its name.
@@ -264,7 +262,7 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     node = case.seen.node(node_name)
     evidence = [(title_of(claim), _holds(claim)), *_evidence(case)]
     look = kubectl_hints.describe(claim)
-    if held := _let_go(case, claim, evidence):
+    if held := _let_go(case, claim, evidence) or (node and _let_go(case, node, evidence)):
         return held
     steps = [
         (step, found)
@@ -275,14 +273,15 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     told = [event_words(event) for event in case.seen.events_of(claim) if event.get("type") == "Warning"][:1]
     evidence[1:1] = [*told, *[condition_words(found) for _, found in steps][:1]]
     late = since_s > _DRAINS_WITHIN_S
-    if node is not None and (blocked := drain_block(case, claim, node, evidence, late=late)):
-        return blocked
+    if node is not None:
+        from kaitoctl.kaito.diagnosis.of_drains import drain_block  # most claims that go have no node left
+
+        if blocked := drain_block(case, claim, node, evidence, late=late):
+            return blocked
     if "nodes" not in case.seen.unseen and node is None:
         machine = str(dig(claim, "status", "providerID") or "")
         gone = f"node {node_name} is gone" if node_name else f"no node ever joined for {name}"
-        is_told = any(
-            step == "InstanceTerminating" and found.get("status") == "True" for step, found in steps
-        )
+        is_told = ("InstanceTerminating", "True") in ((step, found.get("status")) for step, found in steps)
         waits = (
             "the cloud has not confirmed that the machine is deleted"
             if is_told
@@ -317,21 +316,20 @@ def _of_claim(case: Case, claim: Object) -> Cause:
     )
 
 
-def _let_go(case: Case, claim: Object, evidence: list[tuple[str, str]]) -> Cause | None:
-    """A claim that its provisioner has done with, and somebody else's finalizer holds."""
-    finalizers = list(map(str, claim["metadata"].get("finalizers") or ()))
-    if not finalizers or any(item.startswith(_OF_KARPENTER) for item in finalizers):
+def _let_go(case: Case, obj: Object, evidence: list[tuple[str, str]]) -> Cause | None:
+    """A claim, or its node, that its provisioner has done with, and somebody else's finalizer holds."""
+    finalizers = list(map(str, obj["metadata"].get("finalizers") or ()))
+    if not (finalizers and is_being_deleted(obj)) or any(x.startswith(_OF_KARPENTER) for x in finalizers):
         return None
+    gone = "" if obj["kind"] == "Node" else ", as the machine is gone"
     return blame(
         "finalizer-holds-deletion",
-        title_of(claim),
-        f"{_blocked_by(finalizers)}; the node provisioner has taken its own off, as the machine is gone",
+        title_of(obj),
+        f"{_blocked_by(finalizers)}; the node provisioner has taken its own off{gone}",
         evidence,
         hint=_GUARDED,
-        command=kubectl_hints.describe(claim),
-        weight="fault"
-        if case.age_s(claim["metadata"].get("deletionTimestamp")) > _DRAINS_WITHIN_S
-        else "wait",
+        command=kubectl_hints.describe(obj),
+        weight="fault" if case.age_s(obj["metadata"]["deletionTimestamp"]) > _DRAINS_WITHIN_S else "wait",
     )
 
 
