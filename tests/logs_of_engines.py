@@ -103,6 +103,25 @@ OF_ENGINES = [
         "falcon-1.falcon-headless closed its connection",
         f"{_NCCL}socketProgress: Connection closed by remote peer falcon-1.falcon-headless<41321>",
     ),
+    ("gpus-disconnected", "not all joined", "Waiting for all ray workers to be active timed out."),
+    (
+        "gpus-disconnected",
+        "head, falcon-0.falcon-headless:6379",
+        "Ray worker starts timeout, head address: falcon-0.falcon-headless:6379",
+    ),
+    # --- a try of several that vLLM calls an error
+    (
+        "cuda-out-of-memory",
+        "asked for",
+        "ERROR 11-30 10:00:00 [repo_utils.py:47] Error retrieving file list: 429 Client Error: Too Many "
+        "Requests for url: https://huggingface.co/api/models/x/y, retrying 1 of 2\n"
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    ),
+    (
+        "path-not-writable",
+        "/workspace/out.log",
+        "/bin/sh: 1: cannot create /workspace/out.log: Permission denied",
+    ),
     # --- what a hub is reached by: no certificate
     *(
         ("hub-unreachable", what, f"requests.exceptions.SSLError: (Caused by SSLError({error}))")

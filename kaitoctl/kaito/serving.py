@@ -32,6 +32,7 @@ endpoints that nobody has written."""
 
 _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 MAIN_PORT = 80
+FIRST_POD = "statefulset.kubernetes.io/pod-name"  # of a model server's pods the first is asked: KAITO v0.12
 
 
 class Serving(Struct, frozen=True):
@@ -88,6 +89,8 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
     else:
         chosen = [pod for pod in ready if any(_is_in(item, pod) for item in slices)]
     if not chosen:
+        if first := _first_alone(seen, selector):
+            return Serving(gap="pods", words=f"{first}, to which alone Service {name} leads, is not ready")
         words = f"the selector of Service {name}, {selector_text(selector)}, fits none of its ready pods"
         return Serving(gap="selector", words=words if selector else f"Service {name} has no selector")
     port = asked_port(service)
@@ -109,6 +112,15 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
         return Serving(_names(open_))
     reached = [pod for pod in open_ if any(_leads_to(seen, item, pod, port) for item in slices)]
     return Serving(_names(reached)) if reached else _no_endpoints(seen, port, open_)
+
+
+def _first_alone(seen: Snapshot, selector: Object) -> str:
+    """The pod of a StatefulSet of its own that the selector names; empty for any other selector."""
+    name = str(selector.get(FIRST_POD) or "")
+    rest = {key: value for key, value in selector.items() if key != FIRST_POD}.items()
+    sets = [item for item in seen.workloads if item["metadata"]["name"] == name.rpartition("-")[0]]
+    own = [dig(item, "spec", "selector", "matchLabels") or {} for item in sets]
+    return name if any(rest <= labels.items() for labels in own) else ""
 
 
 def _no_endpoints(seen: Snapshot, port: Object, pods: Collection[Object]) -> Serving:

@@ -12,7 +12,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from kaitoctl.advice import Advice, Command
-from kaitoctl.kaito import node_check
+from kaitoctl.kaito import load_progress, node_check
 from kaitoctl.kaito.diagnosis import of_logs
 from kaitoctl.kaito.diagnosis.case import (
     Case,
@@ -27,13 +27,7 @@ from kaitoctl.kaito.diagnosis.case import (
     without_benchmark,
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
-from kaitoctl.kaito.diagnosis.of_images import (
-    NO_IMAGE,
-    OTHER_MACHINE,
-    UNAUTHORIZED,
-    set_adapter,
-    wrong_platform,
-)
+from kaitoctl.kaito.diagnosis.of_images import NO_IMAGE, OTHER_CPU, UNAUTHORIZED, set_adapter, wrong_platform
 from kaitoctl.kube import pod_state
 from kaitoctl.kube.conditions import parse_timestamp
 from kaitoctl.kube.objects import Object, dig
@@ -165,9 +159,9 @@ def _out_of_memory(end: End) -> Cause | None:
 
 
 def _for_another_machine(end: End) -> Cause | None:
-    if not re.search(OTHER_MACHINE, end.log):
+    if not re.search(OTHER_CPU, end.log):
         return None
-    evidence = [*end.evidence, *end.lines(OTHER_MACHINE)]
+    evidence = [*end.evidence, *end.lines(OTHER_CPU)]
     return wrong_platform(end.case, end.pod, end.name, str(end.item.get("image")), evidence)
 
 
@@ -313,7 +307,8 @@ def _by_liveness(end: End) -> Cause | None:
     """A probe killed a server that had served."""
     probes, ran_s, most_s = _probe_events(end), _ran_s(end.ended), _startup_s(end)
     by_startup = any("startup" in str(event.get("message")).lower() for event in probes)
-    if not probes or by_startup or most_s <= 0 or ran_s <= 1.5 * most_s + _PATIENCE_S:
+    loads = load_progress.loaded_share(end.log) is not None
+    if not probes or by_startup or loads or most_s <= 0 or ran_s <= 1.5 * most_s + _PATIENCE_S:
         return None
     from kaitoctl.kaito.diagnosis import of_probes  # most servers pass their probes
 

@@ -38,14 +38,14 @@ NO_IMAGE = r"(?i)not found|manifest unknown|name unknown|does not exist|no such 
 _READ_ONLY = r"(?i)read-only file system"
 _NO_SPACE = r"(?i)no space left on device|disk quota exceeded"
 # Source: containerd v2.1 core/images, docker/distribution, CRI-O's containers/image; runc and the kernel.
-OTHER_MACHINE = (
+OTHER_CPU = (
     r"(?i)no match for platform|no matching manifest (for|was found)|does not match the "
     r"(specified|detected host|"
     r"expected) platform|no image found in (image index|manifest list) for architecture|exec format error|"
     r"image operating system .* cannot be used"
 )
 """In whichever words: a server's log, too."""
-WRONG_PLATFORM = rf"{OTHER_MACHINE}|unsupported (platform|architecture)|not supported on this platform"
+WRONG_PLATFORM = rf"{OTHER_CPU}|unsupported (platform|architecture)|not supported on this platform"
 """What a container runtime says of an image; of its own parts a server says such things, too."""
 _PULL_CODES = frozenset({"image-pull-failed", "image-name-invalid", "registry-unreachable"})
 _PULLS_WITHIN_S = 900.0

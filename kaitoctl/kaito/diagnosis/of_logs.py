@@ -50,8 +50,11 @@ _UNIMPORTANT = ("DEBUG", "INFO", "WARNING", _ASIDE)
 _THREAD = r"Exception in thread [^\"]{1,120}:$"
 _CHAINED = r"During handling of the above|The above exception was the direct cause"
 # A try of several, which a library tells without a level. Source: huggingface_hub 1.x utils/_http.py
-# (http_backoff), urllib3 2.x connectionpool.py.
-_TRIED = r"'?.{0,600} thrown while requesting [A-Z]{3,6} |Retrying in \d|Retrying \(Retry\("
+# (http_backoff), urllib3 2.x connectionpool.py; vLLM 0.33.0 transformers_utils/repo_utils.py (with_retry).
+_TRIED = (
+    r"'?.{0,600} thrown while requesting [A-Z]{3,6} |Retrying in \d|Retrying \(Retry\(|"
+    r".{0,600}, retrying \d{1,3} of \d{1,3}$"
+)
 _FRAME = r"  +File \"|    \S|\s*\^[\^~ ]*$|\t+at \S|\t\S+\.go:\d+|goroutine \d+ \["
 _OF_TRACE = rf"Traceback |{_FRAME}"
 # Python 3.11 draws the exceptions of a group behind bars.
@@ -220,6 +223,7 @@ def lines_of(log: str) -> list[tuple[str, str]]:
         text = line[prefix.end() :] if prefix and prefix.end() and line[:1] != " " else line
         text = re.sub(rf"^(?:{_GROUP})", "", text)
         text = _with_option(found, text)
+        level = "WARNING" if re.match(_TRIED, text) else level  # vLLM calls a try of several an error
         found.append(_structured(text) or (level or _level_within(text), text))
     return _with_threads_aside(found)
 
@@ -263,8 +267,6 @@ def _level_within(line: str) -> str:
     """The level that a line gives in its own way, or an empty string."""
     if re.match(_NCCL_INFO, line):
         return "INFO"
-    if re.match(_TRIED, line):
-        return "WARNING"
     letter = re.match(_GLOG, line)
     return _LETTERS[letter["letter"]] if letter else ""
 

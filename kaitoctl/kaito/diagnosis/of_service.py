@@ -16,6 +16,7 @@ from kaitoctl.kaito.diagnosis.case import (
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.serving import (
+    FIRST_POD,
     MAIN_PORT,
     Serving,
     asked_port,
@@ -118,6 +119,16 @@ def _ready_endpoints(case: Case) -> int:
     return len([end for end in ends if dig(end, "conditions", "ready") is not False])
 
 
+def of_selector(case: Case) -> Object:
+    """What the Service is to select: its pods, of a model server's StatefulSet the first; or nothing."""
+    is_custom = dig(case.workspace, "inference", "template") is not None
+    for item in case.seen.workloads:
+        if labels := dict(dig(item, "spec", "selector", "matchLabels") or {}):
+            first = {FIRST_POD: f"{item['metadata']['name']}-0"}
+            return labels if is_custom or item.get("kind") != "StatefulSet" else labels | first
+    return {}
+
+
 def _fix(case: Case, found: Serving, main: Object | None) -> tuple[Advice, Command]:
     """What to do, and a command that does it: of a Service that reaches nobody none takes anything away."""
     if main is None:
@@ -126,8 +137,7 @@ def _fix(case: Case, found: Serving, main: Object | None) -> tuple[Advice, Comma
             Command("kaitoctl doctor"),
         )
     look = kubectl_hints.describe(main)
-    chosen_by = (dig(item, "spec", "selector", "matchLabels") for item in case.seen.workloads)
-    labels: Object = next(filter(None, chosen_by), {})
+    labels = of_selector(case)
     if found.gap == "selector" and labels and labels != dig(main, "spec", "selector"):
         pairs = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         return (

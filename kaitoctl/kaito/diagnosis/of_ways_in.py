@@ -15,6 +15,7 @@ from datetime import datetime
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito import api, kubectl_hints
+from kaitoctl.kaito.diagnosis import of_service
 from kaitoctl.kaito.diagnosis.case import Case, blame, event_words, span
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.rollout import progress
@@ -98,8 +99,7 @@ def foreign_pods(case: Case) -> Iterator[Cause]:
         return
     for name in others_behind(case.seen, main):
         selector = dig(main, "spec", "selector") or {}
-        chosen_by = (dig(item, "spec", "selector", "matchLabels") for item in case.seen.workloads)
-        labels: Object = next(filter(None, chosen_by), {})
+        labels = of_service.of_selector(case)
         is_wide = bool(labels) and not labels.items() <= selector.items()
         hint, command = _apart(case, name, next(iter(selector), ""), labels if is_wide else {})
         what = "which is no pod of the Workspace"

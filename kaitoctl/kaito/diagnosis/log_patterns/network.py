@@ -66,6 +66,27 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"Waiting for all ray workers to be active timed out",
+        Reading(
+            "gpus-disconnected",
+            "the other pods of the server have not all joined the first one in time",
+            _PARTS,
+            f"{VLLM} examples/online_serving/multi-node-serving.sh, which KAITO v0.12 runs",
+            depth=2,
+        ),
+    ),
+    (
+        r"Ray worker starts timeout, head address: (?P<head>[\w.:-]{1,200})",
+        Reading(
+            "gpus-disconnected",
+            "this part of the server does not reach Ray's head, {head}, which the first pod runs",
+            "check whether the first pod of the Workspace runs, whether its name can be resolved (the "
+            "headless Service), and NetworkPolicies",
+            f"{VLLM} examples/online_serving/multi-node-serving.sh, which KAITO v0.12 runs",
+            depth=2,
+        ),
+    ),
+    (
         r"watchdog got stuck for (?P<time>\d+) seconds|"
         r"Received a (?:global )?(?:timeout|dump) signal.{0,60}(?:rank|timeout)",
         Reading(

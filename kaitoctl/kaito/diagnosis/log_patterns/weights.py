@@ -96,6 +96,15 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"cannot create (?P<path>/[^\s:'\"]{1,200}): Permission denied",
+        Reading(
+            "path-not-writable",
+            "the server has no rights to {path}",
+            "set securityContext.fsGroup or runAsUser of the pod, or write elsewhere in its command",
+            "dash 0.5 redir.c; busybox ash",
+        ),
+    ),
+    (
         r"PermissionError: |Permission denied \(os error 13\)",
         Reading(
             "path-not-writable",
