@@ -109,6 +109,11 @@ OF_ENGINES = [
         "head, falcon-0.falcon-headless:6379",
         "Ray worker starts timeout, head address: falcon-0.falcon-headless:6379",
     ),
+    (
+        "cuda-out-of-memory",
+        "SGLang",
+        "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. Current value: 0.8",
+    ),
     # --- a try of several that vLLM calls an error
     (
         "cuda-out-of-memory",

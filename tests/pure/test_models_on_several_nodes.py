@@ -22,8 +22,10 @@ def world(first: dict[str, Any], second: dict[str, Any]) -> World:
     workload["spec"].update(replicas=2, serviceName="falcon-headless")
     workload["status"] = {"replicas": 2, "updatedReplicas": 2, "observedGeneration": 1}
     made["Service"]["spec"]["selector"] = {**LABELS, FIRST: "falcon-0"}
+    other = copy.deepcopy(made["Service"])
+    other["metadata"].update(name="falcon-headless", uid="headless")
     pod = made["Pod"]
-    made.without("Pod")
+    made.without("Pod").objects.append(other)
     for index, state in enumerate((first, second)):
         one = copy.deepcopy(pod)
         name = f"falcon-{index}"
@@ -68,3 +70,14 @@ def test_a_selector_that_was_edited_is_given_the_first_pod_again() -> None:
     assert text(cause.command) == (
         f"kubectl set selector service falcon -n default kaito.sh/workspace=falcon,{FIRST}=falcon-0"
     )
+
+
+def test_a_headless_service_that_is_missing_is_named() -> None:
+    found = world(ENDED, RUNS)
+    assert found.cause().about.startswith("Pod ")
+    found.objects = [item for item in found.objects if item["metadata"]["name"] != "falcon-headless"]
+    cause = found.cause()
+    assert (cause.code, cause.about) == ("gpus-disconnected", "Service falcon-headless")
+    assert found.cause(unseen={"services": "forbidden"}).about.startswith("Pod ")
+    found["StatefulSet"]["spec"]["replicas"] = 1
+    assert found.cause().about.startswith("Pod ")

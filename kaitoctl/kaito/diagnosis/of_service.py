@@ -31,6 +31,7 @@ from kaitoctl.kaito.serving import (
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import Object, dig, is_being_deleted
+from kaitoctl.kube.workloads import replicas
 
 _GRACE_S = 120.0
 _ENDPOINTS_WITHIN_S = 10.0
@@ -58,6 +59,25 @@ def service(case: Case) -> Iterator[Cause]:
         command=command,
         weight="fault" if case.progress.down else "wait",
     )
+
+
+def headless(case: Case) -> Iterator[Cause]:
+    """The Service by which pods on several nodes find each other is not there."""
+    if "services" in case.seen.unseen or main_service(case.seen) is None:
+        return
+    there = {str(item["metadata"]["name"]) for item in case.seen.services}
+    for item in case.seen.workloads:
+        name = str(dig(item, "spec", "serviceName") or "")
+        if not name or name in there or replicas(item) < 2 or is_being_deleted(item):
+            continue
+        yield blame(
+            "gpus-disconnected",
+            f"Service {name}",
+            f"the headless Service {name}, by which the pods of the server find each other, does not exist",
+            [("cluster", f"there is no Service {name}"), ("StatefulSet", f"serviceName {name}")],
+            hint="the controller makes it when it next looks at the Workspace: check that it runs",
+            command=Command("kaitoctl doctor"),
+        )
 
 
 def going_service(case: Case) -> Iterator[Cause]:

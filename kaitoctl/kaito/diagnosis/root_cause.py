@@ -107,6 +107,7 @@ RULES: tuple[Callable[[Case], Iterator[Cause]], ...] = (
     of_scheduling.scheduling,
     of_volumes.volumes,
     of_images.images,
+    of_service.headless,
     _devices,
     of_pods.containers,
     of_failed_pods.failed_pods,
@@ -152,7 +153,7 @@ _SAID_BETTER = {
 # What the second ones are but signs of, where both are found: it stands before them, as grave as they are.
 _SIGNS_OF = {
     "node-lost": ("pod-thrown-out",),
-    "disk-full": ("pressure", "pod-thrown-out"),
+    "disk-full": ("pressure", "pod-thrown-out", "image-pull-slow"),
     "pod-evicted": ("pressure", "pod-thrown-out"),
     "node-problem": (
         *("gpu-broken", "gpu-program-failed", "gpu-not-visible", "gpu-driver-misfit", "gpus-disconnected"),

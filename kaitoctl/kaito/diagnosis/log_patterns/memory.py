@@ -164,6 +164,16 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (r"cudaGetDeviceCount\(\).{0,200}?Error 2: out of memory", _USED_BEFORE),
     (
+        r"Not enough memory\. Please try to (?:increase|reduce) --(?P<option>[\w-]{3,40})",
+        Reading(
+            "cuda-out-of-memory",
+            "the share of the GPU's memory that SGLang may use has no room for the weights and a context",
+            "change {option} as the message says, in the command of the pod template, or take GPUs with more "
+            "memory",
+            "SGLang 0.5 srt/model_executor/model_runner.py",
+        ),
+    ),
+    (
         r"Failed to CUDA (?:calloc|malloc|host alloc)",
         Reading(
             "cuda-out-of-memory",
