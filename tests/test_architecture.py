@@ -80,6 +80,8 @@ LATE = {
     ("target", "commands.sandbox_process"): "only for advice about a sandbox",
     ("sandbox_process", "kaito.hub_files.absolute"): "only where KAITOCTL_CATALOG is set",
     ("observe_deeply", "commands.observe_mirror.observe_mirror"): "most wait for no mirror",
+    ("observe_deeply", "commands.controller_pods.words_of"): "most controllers run",
+    ("controller_pods", "kaito.diagnosis.of_logs"): "most controllers run",
     ("make_plan", "screens.validation_report.why_not_judged"): "most skipped objects are not of kaito.sh",
     ("plan_effects", "workspace_controller.vacancies.vacancies"): "most plans delete no replica",
     ("validate", "commands.in_processes.mapped"): "most judge a few files",

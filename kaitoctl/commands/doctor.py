@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from kaitoctl import __version__, packaged
-from kaitoctl.advice import NO_FLAGS, ClusterFlags, Command, on_screen, text
+from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, Command, on_screen, text
 from kaitoctl.commands import doctor_cluster, doctor_nodes, doctor_rights, doctor_webhooks, option_values
 from kaitoctl.commands.cluster import connected
+from kaitoctl.commands.controller_pods import halt_of
 from kaitoctl.commands.doctor_check import (
     MOST_SHOWN,
     NOT_SHOWN,
@@ -269,12 +270,14 @@ async def _controllers(cluster: Examined) -> AsyncIterator[Check]:
         yield Check("workspaces", "controller", "ok", words)
     for one in found:
         result: Result = "ok" if one.ready else "error" if one.wanted else stopped
-        look = Command("kubectl describe deployment", one.name, "-n", one.namespace)
+        look: Advice = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         more = f", nodes by {one.provisioner}" if one.provisioner else ""
         more += "" if one.is_alive else ": it is scaled to 0"
         if one.stalled and one.wanted:  # what is ready may be of an older image
             result = "warning" if one.ready else "error"
             more += f"; its update has stalled: {one.stalled}"
+        if result == "error" and (halt := await halt_of(cluster.client, one)):
+            more, look = f"{more}; {halt.words}", halt.hint
         yield Check("workspaces", "controller", result, one.words + more, look)
     alive = [f"{one.kind} ({one.namespace}/{one.name})" for one in found if one.is_alive]
     alive += ours or ()

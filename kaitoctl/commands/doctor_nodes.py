@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from kaitoctl.advice import Advice, Command
+from kaitoctl.commands.controller_pods import halt_of
 from kaitoctl.commands.doctor_check import (
     MOST_SHOWN,
     NOT_SHOWN,
@@ -165,8 +166,10 @@ async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
     none = "" if found else "; no node provisioner was found (a managed one is not visible)"
     yield Check("nodes", _PROVISIONER, "ok", said + none)
     for one in found:
-        hint = Command("kubectl describe deployment", one.name, "-n", one.namespace)
+        hint: Advice = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         words = one.words + ("" if one.is_alive else ": it is scaled to 0, so no nodes are created")
+        if halt := await halt_of(cluster.client, one):
+            words, hint = f"{words}; {halt.words}", halt.hint
         yield Check("nodes", _PROVISIONER, "ok" if one.ready else "error", words, hint)
 
 

@@ -437,10 +437,12 @@ async def _controllers(
     listed = await questions.answer("deployments of all namespaces", client.list(DEPLOYMENT))
     if listed is None:
         return None, ()
-    here = tuple(
-        f"{one.words}, nodes by {one.provisioner}" if one.provisioner else one.words
-        for one in installation.controllers(listed.items)
-    )
+    found = installation.controllers(listed.items)
+    here = tuple(one.words_with_provisioner for one in found)
+    if any(one.wanted and not one.ready for one in found):
+        from kaitoctl.commands.controller_pods import words_of  # most controllers run
+
+        here = tuple(await asyncio.gather(*(words_of(client, one) for one in found)))
     if not of_controller.is_kaito_here(here):
         return here, ()
     others = await questions.answer("Workspaces of all namespaces", client.list(api.kind_of(seen.workspace)))

@@ -39,6 +39,7 @@ class Installed(Struct, frozen=True):
         is_addon: a cloud's add-on manager keeps it as it is.
         stalled: why its pods are not replaced by those of its present spec, in the cluster's words; empty
             while that is done or under way.
+        selector: of its pods, `KEY=VALUE,...`.
         behind: what is still to come until only pods of its present spec run, all ready; empty when they do.
     """
 
@@ -51,6 +52,7 @@ class Installed(Struct, frozen=True):
     provisioner: str = ""
     is_addon: bool = False
     stalled: str = ""
+    selector: str = ""
     behind: str = ""
 
     @property
@@ -64,6 +66,11 @@ class Installed(Struct, frozen=True):
         version = f" {self.version}" if self.version else ""
         where = f"Deployment {self.namespace}/{self.name}"
         return f"{self.kind}{version}: {where}, {self.ready} of {self.wanted} pods ready"
+
+    @property
+    def words_with_provisioner(self) -> str:
+        """The same with what it makes nodes by, as far as that is given."""
+        return f"{self.words}, nodes by {self.provisioner}" if self.provisioner else self.words
 
 
 def controllers(deployments: Iterable[Object]) -> list[Installed]:
@@ -99,7 +106,7 @@ def provisioners(deployments: Iterable[Object]) -> list[Installed]:
 
 
 def _installation(item: Object, kind: str, version: str, provisioner: str = "") -> Installed:
-    wanted = dig(item, "spec", "replicas")
+    wanted, labels = dig(item, "spec", "replicas"), dig(item, "spec", "selector", "matchLabels") or {}
     return Installed(
         kind,
         version,
@@ -109,6 +116,7 @@ def _installation(item: Object, kind: str, version: str, provisioner: str = "") 
         provisioner=provisioner,
         is_addon=any(label in labels_of(item) for label in _ADDON),
         stalled=workloads.refused_pods(item) or workloads.why_stalled(item),
+        selector=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         behind=_behind(item),
     )
 

@@ -264,6 +264,8 @@ def _start(here: tuple[str, ...] | None) -> Advice:
     """What to do where no controller takes a Workspace up; a second one beside KAITO's would fight it."""
     if here is None:
         return "ask who may list Deployments whether KAITO is installed, and whether its pod is ready"
+    if any("; pod " in words for words in here):
+        return "the controller is installed, and does not run: mend what its pod says"
     if is_kaito_here(here):
         return "KAITO is installed: check whether its pod is ready, who holds its lease, and its log"
     if here:
