@@ -153,5 +153,5 @@ def test_why_and_doctor_say_it(offline: Shell, tmp_path: Path) -> None:
     for done in (why, doctor):
         assert done.returncode == 1, done.stderr
         assert "container workspace is OOMKilled at 500Mi" in done.stdout
-    assert "mend what its pod says" in why.stdout
+    assert "fix what its pod says" in why.stdout
     assert "raise its memory limit" in doctor.stdout

@@ -265,7 +265,7 @@ def _start(here: tuple[str, ...] | None) -> Advice:
     if here is None:
         return "ask who may list Deployments whether KAITO is installed, and whether its pod is ready"
     if any("; pod " in words for words in here):
-        return "the controller is installed, and does not run: mend what its pod says"
+        return "the controller is installed and does not run: fix what its pod says"
     if is_kaito_here(here):
         return "KAITO is installed: check whether its pod is ready, who holds its lease, and its log"
     if here:
