@@ -166,11 +166,11 @@ async def provisioners(cluster: Examined) -> AsyncIterator[Check]:
     none = "" if found else "; no node provisioner was found (a managed one is not visible)"
     yield Check("nodes", _PROVISIONER, "ok", said + none)
     for one in found:
-        hint: Advice = Command("kubectl describe deployment", one.name, "-n", one.namespace)
+        look: Advice = Command("kubectl describe deployment", one.name, "-n", one.namespace)
         words = one.words + ("" if one.is_alive else ": it is scaled to 0, so no nodes are created")
         if halt := await halt_of(cluster.client, one):
-            words, hint = f"{words}; {halt.words}", halt.hint
-        yield Check("nodes", _PROVISIONER, "ok" if one.ready else "error", words, hint)
+            words, look = f"{words}; {halt.words}", halt.hint
+        yield Check("nodes", _PROVISIONER, "ok" if one.ready else "error", words, look)
 
 
 def _served_words(versions: Collection[str]) -> str:
