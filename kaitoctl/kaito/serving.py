@@ -118,9 +118,8 @@ def _first_alone(seen: Snapshot, selector: Object) -> str:
     """The pod of a StatefulSet of its own that the selector names; empty for any other selector."""
     name = str(selector.get(FIRST_POD) or "")
     rest = {key: value for key, value in selector.items() if key != FIRST_POD}.items()
-    sets = [item for item in seen.workloads if item["metadata"]["name"] == name.rpartition("-")[0]]
-    own = [dig(item, "spec", "selector", "matchLabels") or {} for item in sets]
-    return name if any(rest <= labels.items() for labels in own) else ""
+    is_ours = any(item["metadata"]["name"] == name.rpartition("-")[0] for item in seen.workloads)
+    return name if is_ours and any(rest <= labels_of(pod).items() for pod in seen.pods) else ""
 
 
 def _no_endpoints(seen: Snapshot, port: Object, pods: Collection[Object]) -> Serving:

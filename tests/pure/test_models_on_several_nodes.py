@@ -58,6 +58,12 @@ def test_the_service_of_the_first_pod_is_not_widened_to_those_that_do_not_answer
     assert not [command for command in advice if "selector" in command]
 
 
+def test_lists_which_keep_little_of_a_workload_tell_the_same() -> None:
+    found = world(ENDED, RUNS)
+    found["StatefulSet"]["spec"] = {"replicas": 2}
+    assert serving(found.seen()).gap == "pods"
+
+
 def test_a_first_pod_that_is_ready_is_asked_alone() -> None:
     assert serving(world(RUNS, {"state": {"waiting": {"reason": "ContainerCreating"}}}).seen()).gap != "pods"
 
