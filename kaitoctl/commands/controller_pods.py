@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _ENDED = ("CrashLoopBackOff", "Error", "Completed", "ContainerCannotRun")
 _LOG_LINES = "100"
+# What a manager of controller-runtime gives up for, some lines before it says that it does.
+_ROOTS = re.compile(r"is forbidden: User|no matches for kind|^panic: ")
 
 
 class Halt(Struct, frozen=True):
@@ -89,4 +92,6 @@ async def _last_error(client: Client, namespace: str, pod: str, container: str) 
         text = await client.text(path, query)
     if pod_state.log_failure(text):
         return ""
+    if roots := [line for line in text.splitlines() if _ROOTS.search(line)]:
+        return of_logs.printable_line(roots[-1])
     return of_logs.last_error(text) or next(iter(of_logs.last_lines(text, 1)), "")

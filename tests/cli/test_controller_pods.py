@@ -83,6 +83,13 @@ def halt(tmp_path: Path, *objects: Object, of: Object | None = None, **more: Any
             'its log: E1130 10:00:00.000000 1 main.go:230] "problem running manager"',
             "kubectl logs kaito-workspace-1 -n kaito -c workspace --previous",
         ),
+        (
+            loops(),
+            'E1130 10:00:00 1 leaderelection.go:332] leases.coordination.k8s.io "a" is forbidden: User "b" '
+            'cannot get\nE1130 10:00:10 1 main.go:230] "problem running manager" err="election lost"\n',
+            'leases.coordination.k8s.io "a" is forbidden',
+            "kubectl logs",
+        ),
         (loops(2, message="panic: AADSTS70021: no identity"), "", "AADSTS70021", "kubectl logs"),
         (waits("ImagePullBackOff", "Back-off pulling image: i/o timeout"), "", "i/o timeout", "describe pod"),
         (waits("CreateContainerConfigError", 'secret "a" not found'), "", 'secret "a" not found', "names"),
@@ -154,4 +161,12 @@ def test_why_and_doctor_say_it(offline: Shell, tmp_path: Path) -> None:
         assert done.returncode == 1, done.stderr
         assert "container workspace is OOMKilled at 500Mi" in done.stdout
     assert "fix what its pod says" in why.stdout
+    lost["metadata"]["finalizers"] = ["workspace.finalizer.kaito.sh"]  # it was taken up once
+    with serving(world(lost, deployment(), oom), tmp_path) as kubeconfig:
+        invalid = offline.run("kaitoctl", "why", "falcon", "--kubeconfig", kubeconfig)
+    lost["resource"]["instanceType"] = "Standard_NC24ads_A100_v4"
+    with serving(world(lost, deployment(), oom), tmp_path) as kubeconfig:
+        silent = offline.run("kaitoctl", "why", "falcon", "--kubeconfig", kubeconfig)
+    assert "[controller-silent]" in invalid.stdout, "a controller that does not run fails on no instance type"
+    assert "fix what its pod says" in silent.stdout
     assert "raise its memory limit" in doctor.stdout

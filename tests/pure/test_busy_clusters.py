@@ -13,6 +13,7 @@ from kaitoctl.advice import text
 from kaitoctl.kaito import node_check
 from kaitoctl.kaito.controller_errors import prospect
 from kaitoctl.kaito.diagnosis.cause import Cause
+from kaitoctl.kaito.node_check.of_state import unready_hint
 from kaitoctl.kube.objects import Object
 
 UPSTREAM = node_check.Rules("v0.4")
@@ -217,6 +218,49 @@ def test_a_claim_that_cannot_be_created_is_told_by_its_event(words: str) -> None
     assert missing in cause.message
     assert "create the ResourceClaimTemplate gpu" in cause.hint
     assert text(cause.command) == "kubectl get resourceclaimtemplates -n default"
+
+
+def test_a_quota_of_resource_claims_is_called_so() -> None:
+    refused = (
+        "resourceclaims.resource.k8s.io is forbidden: exceeded quota: q, requested: count/resourceclaims=1"
+    )
+    cause = unplaced("", f"PodResourceClaim gpu: create ResourceClaim : {refused}").cause()
+    assert "raise the quota" in cause.hint
+    assert text(cause.command) == "kubectl describe resourcequota -n default"
+
+
+# --- nodes that are not Ready ------------------------------------------------------------------------------
+
+
+# Source: Kubernetes v1.37.2 pkg/kubelet/kubelet.go, pkg/kubelet/nodestatus, pkg/controller/nodelifecycle.
+@pytest.mark.parametrize(
+    ("status", "message", "hint"),
+    [
+        ("Unknown", "Kubelet stopped posting node status.", "whether the machine runs"),
+        ("Unknown", "Kubelet never posted node status.", "whether the machine runs"),
+        ("Unknown", "", "whether the machine runs"),
+        (
+            "False",
+            "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:x",
+            "network plugin",
+        ),
+        (
+            "False",
+            "[container runtime is down, PLEG is not healthy: pleg was last seen 51m ago]",
+            "containerd",
+        ),
+        ("False", "CSINode is not yet initialized", "kubelet's log"),
+        ("False", "something new", "check its conditions"),
+        ("", "", "check its conditions"),
+    ],
+)
+def test_a_node_that_is_not_ready_says_where_to_look(status: str, message: str, hint: str) -> None:
+    assert hint in unready_hint(status, message)
+    world = World("slow-pull")
+    ready = {"type": "Ready", "status": status, "message": message}
+    world["Node"]["status"]["conditions"] = [ready] if status else []
+    cause = world.cause()
+    assert (cause.code, hint in cause.hint) == ("not-ready", True)
 
 
 # --- older words -------------------------------------------------------------------------------------------

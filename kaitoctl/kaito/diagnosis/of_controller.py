@@ -306,6 +306,11 @@ def is_kaito_here(controllers: Iterable[str] | None) -> bool:
     return any(words.startswith("KAITO") for words in controllers or ())
 
 
+def does_kaito_run(controllers: Iterable[str] | None) -> bool:
+    """Whether KAITO has a pod that is ready, as far as the words say: one that has none fails on nothing."""
+    return any(words.startswith("KAITO") and ", 0 of " not in words for words in controllers or ())
+
+
 def _may_be_kaitos(case: Case) -> bool:
     return case.seen.controllers is None or is_kaito_here(case.seen.controllers)
 

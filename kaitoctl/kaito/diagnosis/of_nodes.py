@@ -20,7 +20,7 @@ from kaitoctl.kaito.diagnosis.case import (
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.maintenance import maintenance_of
 from kaitoctl.kaito.launch_failures import claim_failure
-from kaitoctl.kaito.node_check.of_state import problems
+from kaitoctl.kaito.node_check.of_state import problems, unready_hint
 from kaitoctl.kaito.rollout import Phase
 from kaitoctl.kaito.workspace_conditions import NODES_AWAITED
 from kaitoctl.kube import conditions, pod_state
@@ -47,7 +47,7 @@ def findings(case: Case) -> Iterator[Cause]:
                 title_of(node),
                 f"the node that {pod['metadata']['name']} runs on is not Ready",
                 [("condition Ready", reason_words(ready))],
-                hint="check its conditions",
+                hint=unready_hint(str(ready.get("status") or ""), str(ready.get("message") or "")),
                 command=Command("kubectl describe node", node["metadata"]["name"]),
             )
     verdict = case.seen.verdict

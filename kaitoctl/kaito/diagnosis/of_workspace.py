@@ -239,7 +239,7 @@ def controller(case: Case) -> Iterator[Cause]:
             title_of(case.workspace),
             message,
             evidence,
-            hint=_SILENT if silent and here != () else _start(here),
+            hint=_SILENT if silent and here != () and not _is_halted(here) else _start(here),
             command=Command("kaitoctl doctor"),
         )
     elif found and all(observed_generation(item) < generation_of(case.workspace) for item in found):
@@ -260,11 +260,16 @@ def _is_overdue(case: Case) -> bool:
     return case.age_s(case.seen.written_at) > _OBSERVED_WITHIN_S
 
 
+def _is_halted(here: tuple[str, ...] | None) -> bool:
+    """Whether it is known why the pods of a controller do not run."""
+    return any("; pod " in words for words in here or ())
+
+
 def _start(here: tuple[str, ...] | None) -> Advice:
     """What to do where no controller takes a Workspace up; a second one beside KAITO's would fight it."""
     if here is None:
         return "ask who may list Deployments whether KAITO is installed, and whether its pod is ready"
-    if any("; pod " in words for words in here):
+    if _is_halted(here):
         return "the controller is installed and does not run: fix what its pod says"
     if is_kaito_here(here):
         return "KAITO is installed: check whether its pod is ready, who holds its lease, and its log"

@@ -211,6 +211,11 @@ VOLUME_OBSTACLES = (
 # Source: Kubernetes v1.37.2, pkg/scheduler/framework/plugins/dynamicresources; pkg/controller/resourceclaim.
 CLAIM_OBSTACLES = (
     Obstacle(
+        r"create ResourceClaim.{0,200}exceeded quota",
+        "the namespace may have no more ResourceClaims: raise the quota, or delete those that nobody needs",
+        Command("kubectl describe resourcequota -n {namespace}"),
+    ),
+    Obstacle(
         r"resourceclaimtemplates?\S* \"(?P<template>[^\"]+)\" not found",
         "create the ResourceClaimTemplate {template} in the pod's namespace, or correct its name in the pod "
         "template; Kubernetes tries again, at longer and longer intervals",

@@ -136,6 +136,37 @@ def platform_findings(node: NodeFacts, *, os_name: str = "", own_image: bool = F
     )
 
 
+# Source: Kubernetes v1.37.2 pkg/kubelet/kubelet.go (runtime state), pkg/kubelet/nodestatus/setters.go
+# (ReadyCondition), pkg/controller/nodelifecycle (NodeStatusUnknown).
+_UNREADY = (
+    (
+        r"(?i)stopped posting node status|never posted node status",
+        "nobody hears of its kubelet: check at the cloud whether the machine runs and has a network, then "
+        "the kubelet's log there",
+    ),
+    (
+        r"(?i)NetworkPluginNotReady|NetworkReady=false|\bcni\b",
+        "check the pods of its network plugin (CNI) there",
+    ),
+    (
+        r"(?i)container runtime is down|PLEG|RuntimeReady=false",
+        "check the container runtime there (containerd)",
+    ),
+    (r"(?i)CSINode is not yet initialized|node .{0,100}not found", "check the kubelet's log there"),
+)
+
+
+def unready_hint(status: str, why: str) -> str:
+    """What to do about a node by what its condition Ready says.
+
+    Args:
+        status: `True`, `False`, `Unknown`, or empty where there is no condition.
+        why: its message.
+    """
+    found = next((hint for pattern, hint in _UNREADY if re.search(pattern, why)), "")
+    return found or (_UNREADY[0][1] if status == "Unknown" else "check its conditions")
+
+
 def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Finding]:
     """What kubelets and problem detectors report.
 
@@ -146,9 +177,9 @@ def condition_findings(node: NodeFacts, *, keeps_passing: bool) -> Iterable[Find
     """
     look = Command("kubectl describe node", node.name)
     if not node.is_ready:
-        _, why = node.conditions.get("Ready", ("", ""))
+        status, why = node.conditions.get("Ready", ("", ""))
         message = f"the node is not Ready: {why or 'it has never reported'}"
-        yield Finding("not-ready", "fail", message, "check its conditions", look, "selection")
+        yield Finding("not-ready", "fail", message, unready_hint(status, why), look, "selection")
     tainted = {_OF_CONDITIONS.get(str(taint.get("key"))) for taint in node.taints}
     for kind in PRESSURES:
         if kind in tainted:
