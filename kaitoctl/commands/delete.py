@@ -185,7 +185,7 @@ async def _delete(
 ) -> int:
     async with connected(target) as client:
         here = client.namespace
-        keys = [one._replace(key=ObjectKey(one.key.namespace or here, one.key.name)) for one in named]
+        keys = [one._replace(key=one.key.within(here)) for one in named]
         deletions, wholes, missing = await _deletions(client, keys)
         if missing and not ignore_not_found:
             raise missing[0]

@@ -73,7 +73,7 @@ async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -
         InputError: there is neither a Workspace nor a ConfigMap among them.
         ApiError: the cluster knows no Workspaces, or is in trouble.
     """
-    placed = [replace(one, key=_key(one, client.namespace)) for one in written]
+    placed = [replace(one, key=one.key.within(client.namespace)) for one in written]
     skipped = [one for one in placed if not one.fault and one.kind not in _KINDS]
     meant = [one for one in placed if one.fault or one.kind in _KINDS]
     if not meant:
@@ -124,10 +124,6 @@ def _why_unknown(one: Written) -> str:
     from kaitoctl.screens.validation_report import why_not_judged
 
     return "" if one.kind == api.MULTI_ROLE_INFERENCE.kind else why_not_judged(one.obj)
-
-
-def _key(one: Written, namespace: str) -> ObjectKey:
-    return ObjectKey(one.key.namespace or namespace, one.key.name)
 
 
 def _refusal(one: Written, *problems: str, warnings: Sequence[str] = ()) -> Change:

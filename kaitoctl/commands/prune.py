@@ -108,7 +108,7 @@ def select_documents(written: Sequence[Written], selector: str) -> list[Written]
 async def find(client: Client, plan: Plan, written: Sequence[Written], selector: str) -> Pruned:
     """What an earlier apply wrote in the namespaces of the plan, and no document has."""
     kept = {(change.kind, change.key) for change in plan.changes}
-    kept |= {(one.kind, ObjectKey(one.key.namespace or client.namespace, one.key.name)) for one in written}
+    kept |= {(one.kind, one.key.within(client.namespace)) for one in written}
     namespaces = list(dict.fromkeys(change.key.namespace for change in plan.changes))
     workspaces, sets, config_maps = await workspace_kind(client), api.INFERENCE_SET, CONFIG_MAP
     going: dict[str, list[Object]] = {}

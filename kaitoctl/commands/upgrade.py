@@ -26,7 +26,7 @@ from kaitoctl.kaito import (
     validation,
 )
 from kaitoctl.kaito.validation import releases
-from kaitoctl.kube.objects import DEPLOYMENT, ObjectKey, dig, is_controlled_by, key_of, uid_of
+from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by, key_of, uid_of
 from kaitoctl.screens import markdown, output, upgrade_screen
 from kaitoctl.screens.layout import Paragraph, indented
 from kaitoctl.workspace_controller.stores import bought_for, machine_stays, workspace_of_labels
@@ -263,7 +263,7 @@ async def _verify(
 ) -> list[tuple[str, str]]:
     """The checks of the cluster, and of its Workspaces: of those of the documents, where there are any."""
     async with connected(target) as client:
-        wanted = [_key_of(obj, client.namespace) for _, obj in documents or ()]
+        wanted = [key_of(obj).within(client.namespace) for _, obj in documents or ()]
         served = await served_versions(client)
         version = (await kaito_here(client, served)).target
         is_there = upgrade.names_release(to, version or "")
@@ -299,11 +299,6 @@ async def _verify(
                 (f"{title} has no Deployment any more", "the old one still exists: it has not migrated")
             )
     return checks
-
-
-def _key_of(obj: Object, namespace: str) -> ObjectKey:
-    key = key_of(obj)
-    return ObjectKey(key.namespace or namespace, key.name)
 
 
 def _not_running(deployments: Sequence[Object]) -> str:

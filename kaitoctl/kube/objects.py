@@ -104,6 +104,10 @@ class ObjectKey(NamedTuple):
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
+    def within(self, namespace: str) -> ObjectKey:
+        """The same key; in this namespace where it names none."""
+        return self if self.namespace else ObjectKey(namespace, self.name)
+
 
 def key_of(obj: Object) -> ObjectKey:
     """The key of an object."""
