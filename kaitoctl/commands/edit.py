@@ -268,7 +268,8 @@ def _open(path: Path) -> None:
         code = subprocess.run([*shlex.split(words), str(path)], check=False).returncode  # noqa: S603
     except (OSError, ValueError) as error:
         raise InputError(
-            f"the editor {words!r} cannot be run: {error}", hint="EDITOR names another, such as EDITOR=nano"
+            f"the editor {words!r} cannot be run: {getattr(error, 'strerror', None) or error}",
+            hint="EDITOR names another, such as EDITOR=nano",
         ) from None
     finally:
         signal.signal(signal.SIGINT, before)

@@ -35,7 +35,16 @@ from kaitoctl.kaito.catalog import SHIPPED, Catalog
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.planning import Change, Plan, Trial
 from kaitoctl.kube import refusal_hints, request
-from kaitoctl.kube.objects import CONFIG_MAP, Kind, ObjectKey, is_being_deleted, key_of, uid_of, with_type
+from kaitoctl.kube.objects import (
+    CONFIG_MAP,
+    Kind,
+    ObjectKey,
+    dig,
+    is_being_deleted,
+    key_of,
+    uid_of,
+    with_type,
+)
 from kaitoctl.reconcile.comparison import between
 from kaitoctl.screens import output
 
@@ -157,7 +166,9 @@ class _Judge:
         if one.fault:
             return _refusal(one, one.fault)
         if not one.key.name:
-            return _refusal(one, "metadata.name is missing")
+            is_made_up = dig(one.obj, "metadata", "generateName")
+            hint = " (generateName is for kubectl create)" if is_made_up else ""
+            return _refusal(one, f"metadata.name is missing{hint}")
         namespace = {"namespace": one.key.namespace}
         body = {**one.obj, "metadata": {**one.obj["metadata"], **namespace}}
         problems, warnings = self._offline(one, body, None, self._world.setting)

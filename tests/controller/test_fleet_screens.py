@@ -8,21 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fleet_world import KEY, SET, FleetWorld, adapter, inference_set
+from fleet_world import KEY, SET, START, FleetWorld, adapter, inference_set
 from msgspec.structs import replace
 from virtual_time import run
 
 from kaitoctl.commands import fleet_picture, follow_fleet, why_fleet
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.why_answer import Answer
-from kaitoctl.errors import TimedOut
+from kaitoctl.errors import InputError, TimedOut
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kaito.fleet.strategy import PAUSED
 from kaitoctl.kaito.fleet.view import Fleet, fleet_of
-from kaitoctl.kaito.planning import Change, change_of_set, effects_of_set, outage_of_replica
+from kaitoctl.kaito.planning import Change, change_of_set, effects_of_set, outage_of_replica, set_problems
 from kaitoctl.kaito.planning.change import Trial
 from kaitoctl.kaito.planning.of_sets import SetEffects
 from kaitoctl.kaito.planning.outage import Outage
+from kaitoctl.kaito.validation import OWN, Setting
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import CONTROLLER_REVISION, Object, key_of
 from kaitoctl.screens import output
@@ -354,3 +355,18 @@ def test_as_long_as_replicas_change_a_set_moves() -> None:
             await asyncio.sleep(0.9 * BUDGET_S)
 
     run(follow())
+
+
+@pytest.mark.parametrize(("more", "is_refused"), [(5000, False), (5001, True), (10**9, True)])
+def test_a_mistyped_number_of_replicas_is_refused_before_each_is_planned(more: int, is_refused: bool) -> None:
+    before = inference_set(2)
+    after = {**before, "spec": {**before["spec"], "replicas": 2 + more}}
+    setting = Setting(OWN)
+    problems, _ = set_problems(after, setting, before)
+    assert any("at most 5000 are planned at once" in words for words in problems) is is_refused
+    assert not set_problems(after, setting, after)[0], "what there is already is no typing error"
+    if more > 5000:
+        with pytest.raises(
+            InputError, match=f"InferenceSet default/phis: spec.replicas: it asks for {2 + more} more"
+        ):
+            effects_of_set(trial_of(before, after), [], START, is_own=True)

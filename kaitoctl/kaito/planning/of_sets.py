@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kaitoctl.advice import Advice
+from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, merge_request, node_check, validation
 from kaitoctl.kaito.fleet import validation as of_fleets
 from kaitoctl.kaito.fleet.decisions import Replica, carried, deletion_order, replica_of
@@ -32,6 +33,7 @@ from kaitoctl.kube.objects import (
 )
 
 _AT_MOST_S = 3600.0  # a replica that is not ready within it has failed
+_MOST_MORE = 5000  # nodes that Kubernetes is made for: kubernetes.io/docs/setup/best-practices/cluster-large
 
 
 class SetEffects(Struct, frozen=True):
@@ -80,7 +82,16 @@ def set_problems(
     lines: dict[str, list[str]] = {"error": [], "warning": []}
     for item in of_fleets.judge(obj, setting, old=before):
         lines.setdefault(item.severity, []).append(item.text)
+    if words := _too_many(wanted_replicas(obj) - (0 if before is None else wanted_replicas(before))):
+        lines["error"].append(words)
     return tuple(lines["error"]), tuple(lines["warning"])
+
+
+def _too_many(more: int) -> str:
+    """Why nobody says what so many more replicas lead to; empty of fewer."""
+    if more <= _MOST_MORE:
+        return ""
+    return f"spec.replicas: it asks for {more} more; at most {_MOST_MORE} are planned at once"
 
 
 def effects_of_set(
@@ -99,6 +110,9 @@ def effects_of_set(
         now: the present time.
         is_own: whether it is kaitoctl's, which carries templates to replicas; KAITO's does not.
         bought: the Workspaces that nodes were bought for, which go with them.
+
+    Raises:
+        InputError: it asks for more replicas than anybody plans at once.
     """
     before, after = trial.before, trial.after
     own = [] if before is None else [one for one in workspaces if is_controlled_by(one, before)]
@@ -120,6 +134,8 @@ def effects_of_set(
     keeping = [one for one in replaced[at_once:] if one not in giving_back and not _wants_other_nodes(one)]
     coming = [one for one in replaced if one not in keeping]
     more = max(0, wanted - len(live))
+    if words := _too_many(more):
+        raise InputError(f"InferenceSet {key_of(after)}: {words}; nothing was written")
     names = list(islice(free_names(after, {key_of(one).name for one in own}), more + len(coming)))
     instead = zip(names[more + at_once :], (one.name for one in coming[at_once:]), strict=True)
     return SetEffects(
