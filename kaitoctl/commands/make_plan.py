@@ -167,7 +167,7 @@ class _Judge:
             return _refusal(one, one.fault)
         if not one.key.name:
             is_made_up = dig(one.obj, "metadata", "generateName")
-            hint = " (generateName is for kubectl create)" if is_made_up else ""
+            hint = ": what is applied has a name, and no generateName" if is_made_up else ""
             return _refusal(one, f"metadata.name is missing{hint}")
         namespace = {"namespace": one.key.namespace}
         body = {**one.obj, "metadata": {**one.obj["metadata"], **namespace}}

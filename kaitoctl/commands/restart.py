@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import consent, follow, option_values, plan_effects
+from kaitoctl.commands import certain_write, consent, follow, option_values, plan_effects
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target_release import check_manager
-from kaitoctl.errors import ApiError, InputError, Interrupted
+from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Unreachable
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import timestamp
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kaitoctl.kaito.catalog import Catalog
     from kaitoctl.kaito.snapshot import Snapshot
     from kaitoctl.kube.client import Client
-    from kaitoctl.kube.objects import Object
+    from kaitoctl.kube.objects import Object, ObjectKey
 
 # The name that kubectl gives it, so that both mean the same; Source: kubectl, pkg/polymorphichelpers.
 _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -79,8 +79,24 @@ def restart(
 async def _restart(target: Target, names: Sequence[Named], how: _RestartOptions) -> None:
     async with connected(target) as client:
         found = [await _one_workspace(client, name) for name in names]
-        for workspace, workload in [(one, await _workload(client, one)) for one in found]:
-            await _restart_one(client, target, workspace, workload, how)
+        running = [(one, await _workload(client, one)) for one in found]
+        for number, (workspace, workload) in enumerate(running):
+            try:
+                await _restart_one(client, target, workspace, workload, how)
+            except KaitoctlError as error:
+                if how.dry_run == "none":
+                    _explain(error, [key_of(one) for one, _ in running[number + 1 :]])
+                raise
+
+
+def _explain(error: KaitoctlError, rest: Sequence[ObjectKey]) -> None:
+    """Say which of several have not been restarted, and what restarts them and not the others again."""
+    if not rest:
+        return
+    error.message += f"; not restarted: {', '.join(f'Workspace {key}' for key in rest)}"
+    again = Command("kaitoctl restart", *(key.name for key in rest), "-n", rest[0].namespace)
+    goes_on = again + " continues where this stopped"
+    error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on
 
 
 async def _one_workspace(client: Client, asked: Named) -> Object:
@@ -146,23 +162,39 @@ async def _workload(client: Client, workspace: Object) -> Object:
 
 async def _send(client: Client, workload: Object, *, dry_run: bool) -> Object:
     kind = DEPLOYMENT if workload["kind"] == DEPLOYMENT.kind else STATEFUL_SET
+    key = key_of(workload)
     now = timestamp(datetime.now(UTC))
     patch = {
         "metadata": {"uid": uid_of(workload)},
         "spec": {"template": {"metadata": {"annotations": {_RESTARTED_AT: now}}}},
     }
-    asked = request.merge_patch(kind, *key_of(workload), patch, manager=field_manager(), dry_run=dry_run)
+    asked = request.merge_patch(kind, *key, patch, manager=field_manager(), dry_run=dry_run)
     try:
-        return await client.send(asked)
+        if dry_run:
+            return await client.send(asked)
+        return await certain_write.sent(
+            client, asked, kind, key, is_done=lambda one: _stamp(one) == now, word="restarted"
+        )
+    except Unreachable as error:
+        if error.may_be_done:
+            look = Command("kaitoctl status", key.name, "-n", key.namespace)
+            once_more = "; the same command again would restart it once more"
+            error.hint = "once the server answers: " + look + (" shows it" + once_more)
+        raise
     except ApiError as error:
         rights = f"you need patch on {kind.plural}.apps in this namespace"
-        raise explain_refusal(error, namespace=key_of(workload).namespace, rights=rights) from error
+        raise explain_refusal(error, namespace=key.namespace, rights=rights) from error
+
+
+def _stamp(workload: Object | None) -> str:
+    """When it was restarted; empty of none."""
+    return annotations_of(dig(workload, "spec", "template")).get(_RESTARTED_AT, "")
 
 
 async def _follow(
     client: Client, target: Target, workspace: Object, workload: Object, how: _RestartOptions
 ) -> None:
-    stamp = annotations_of(dig(workload, "spec", "template")).get(_RESTARTED_AT)
+    stamp = _stamp(workload)
 
     def is_new(pod: Object) -> bool:
         return annotations_of(pod).get(_RESTARTED_AT) == stamp

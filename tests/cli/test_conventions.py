@@ -232,6 +232,11 @@ def test_several_are_restarted_one_after_the_other_and_none_where_one_cannot_be(
     assert not refused.stdout, "nothing is restarted when a name is wrong"
     done = listed.kaitoctl(*both)
     assert done.stdout.split()[::2] == ["workspace.kaito.sh/first-one", "workspace.kaito.sh/second-one"]
+    late = listed.kaitoctl(*both, "--timeout", "0.01s", code=124)
+    assert late.stdout == "workspace.kaito.sh/first-one restarted\n"
+    said = " ".join(late.stderr.split())
+    assert f"; not restarted: Workspace {NAMESPACE}/second-one" in said
+    assert f"kaitoctl restart second-one -n {NAMESPACE} continues where this stopped" in said
 
 
 def test_several_are_deleted_at_once_and_logs_are_of_one(listed: Shell) -> None:
