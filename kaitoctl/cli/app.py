@@ -52,7 +52,7 @@ _GROUPS = {
     },
     "Follow a Workspace": {
         "status": "Status of Workspaces: a list, or one as a live tree.",
-        "get": "The same as status.",
+        "get": "As status; -o json and yaml print the objects.",
         "why": "Why a Workspace is not ready, and how to fix it.",
         "events": "Events of a Workspace and everything it owns.",
         "logs": "Container logs of a Workspace.",

@@ -14,6 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 @options.grouped
 def status(
+    ctx: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -43,6 +44,7 @@ def status(
     With -w a terminal is updated in place; elsewhere each change is one line, or with -o json one object. One
     Workspace is followed until it is ready or has failed, the list until Ctrl-C or --timeout. With
     --timeout, one that is yet to be created is waited for.
+    `status` writes the status as JSON and YAML; `get` writes the objects themselves, as kubectl does.
     Exit code 0: ready (without -w: or progressing), 1: failed, or no longer serving, 124: timed out.
 
     \b
@@ -61,5 +63,6 @@ def status(
             output_format=output_format,
             managed=managed,
             target=target,
+            is_get=ctx.info_name == "get",
         )
     )

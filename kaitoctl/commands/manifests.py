@@ -50,7 +50,8 @@ def workspaces_in(
                 found += made
                 continue
             if not convert.is_workspace(obj) and kind != "Workspace":
-                what = f"{'an' if str(kind)[:1] in 'AEIOU' else 'a'} {str(kind)[:63]}"
+                named = f"{'an' if str(kind)[:1] in 'AEIOU' else 'a'} {str(kind)[:63]}"
+                what = "an object without kind" if kind is None else named
                 output.step(f"{file}: document {number} is {what}, not a Workspace; skipped")
                 continue
             wrong = _problems(obj, namespace, settings)

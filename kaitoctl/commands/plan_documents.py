@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from kaitoctl.advice import Command
 from kaitoctl.commands import files
 from kaitoctl.errors import InputError
 from kaitoctl.kaito import convert
@@ -53,6 +54,7 @@ def documents_of(given: Manifests) -> list[Written]:
         for document in manifest.documents():
             source = f"{manifest.name}: document {document.index + 1}"
             fault = document.fault
+            _insist_on_object(document.obj, manifest.name)
             words = "" if fault is None else f"line {fault.line}, column {fault.column}: {fault.message}"
             found.append(_document(source, document.obj, words))
             if len(found) > _MOST_DOCUMENTS:
@@ -63,6 +65,22 @@ def documents_of(given: Manifests) -> list[Written]:
         faults = [f"{one.source}: {one.fault}" for one in found]
         raise InputError("not all documents can be read", problems=faults)
     return found
+
+
+def _insist_on_object(obj: Object, source: str) -> None:
+    """Refuse what `status -o json` has written: it looks like a manifest to who knows `kubectl get`.
+
+    Raises:
+        InputError: it is that.
+    """
+    workspace, rows = obj.get("workspace"), obj.get("workspaces")
+    if "kind" in obj or not (isinstance(rows, list) or ("phase" in obj and isinstance(workspace, str))):
+        return
+    namespace, _, name = workspace.rpartition("/") if isinstance(workspace, str) else ("", "", "")
+    words = (name, *(("-n", namespace) if namespace else ())) if name else ()
+    prints = Command("kaitoctl get", *words, "-o", "yaml")
+    one = "the object" if name else "the objects"
+    raise InputError(f"{source} is what `status` writes, not {one}", hint=prints + f" prints {one}")
 
 
 def _document(source: str, obj: Object, fault: str) -> Written:

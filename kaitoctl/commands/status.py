@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from kaitoctl.advice import Command
 from kaitoctl.commands import option_values
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Which, parse_name
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Named, Which, parse_name
 from kaitoctl.commands.target import Target
 from kaitoctl.errors import InputError, Interrupted
 from kaitoctl.screens import output
@@ -25,6 +25,7 @@ def status(
     output_format: str,
     target: Target,
     managed: ManagedBy = NOT_SAID,
+    is_get: bool = False,
 ) -> int:
     """Show the status of all Workspaces and sets as a list, or of one with everything that it owns.
 
@@ -36,6 +37,7 @@ def status(
         output_format: `table`, `json`, `yaml` or `name`.
         target: the cluster.
         managed: who manages the one Workspace, as far as the user says it.
+        is_get: whether JSON and YAML are of the objects themselves, as kubectl's `get` has it.
 
     Returns:
         The exit code: 1 when the Workspace has failed or serves nobody any more.
@@ -47,6 +49,8 @@ def status(
     if managed.is_said:
         _check_manager(managed, is_one=name is not None)
     timeout_s = option_values.duration_s(timeout) if timeout else None
+    if is_get and option_values.is_structured(output_format):
+        return _print_objects(target, which, asked, output_format, watch=watch)
     if watch:
         output.end_unread()
     try:
@@ -69,6 +73,23 @@ def status(
         status = Command("kaitoctl status", str(name or ""), *target.in_namespace, "-w")
         again = target.text("nothing was undone; follow it again: " + status)
         raise Interrupted("interrupted", hint=again if name and watch else "") from None
+    return 0
+
+
+def _print_objects(
+    target: Target, which: Which, asked: list[Named], output_format: str, *, watch: bool
+) -> int:
+    """Print what is stored, as kubectl does.
+
+    Raises:
+        InputError: it is to be followed.
+    """
+    if watch:
+        streams = Command("kaitoctl status", *which.names, *target.in_namespace, "-w", "-o", "json")
+        raise InputError("get prints objects once", hint=target.text(streams + " streams their status"))
+    from kaitoctl.commands import stored_objects
+
+    asyncio.run(stored_objects.show(target, which, asked, output_format))
     return 0
 
 

@@ -187,6 +187,44 @@ def test_get_takes_a_kind_and_names_as_kubectl_does(listed: Shell) -> None:
     ]
 
 
+@pytest.mark.parametrize("names", [(), ("zebra",), ("apple", "zebra")])
+def test_get_writes_the_objects_as_kubectl_does(listed: Shell, names: tuple[str, ...]) -> None:
+    where = ("-n", NAMESPACE)
+    kubectls = json.loads(listed.kubectl("get", "workspaces", *names, *where, "-o", "json"))
+    for output in ("json", "yaml"):
+        written = yaml.safe_load(listed.kaitoctl("get", "wk", *names, *where, "-o", output).stdout)
+        assert written.get("items", written) == kubectls.get("items", kubectls)
+        assert (written["kind"], written["apiVersion"]) == (kubectls["kind"], kubectls["apiVersion"])
+    template = "jsonpath={..metadata.name}"
+    asked = ("workspaces", *names, *where, "-o", template)
+    assert listed.kaitoctl("get", *asked).stdout == listed.kubectl("get", *asked)
+
+
+def test_what_get_writes_can_be_applied_and_what_status_writes_is_named(listed: Shell) -> None:
+    where = ("-n", NAMESPACE)
+    (listed.home / "got.yaml").write_text(listed.kaitoctl("get", "zebra", *where, "-o", "yaml").stdout)
+    assert (
+        "zebra unchanged" in listed.kaitoctl("apply", "-f", "got.yaml", "--yes", "--no-wait", *where).stdout
+    )
+    for output in ("json", "yaml"):
+        (listed.home / "got.yaml").write_text(status(listed, "zebra", "-o", output))
+        for command in ("apply", "plan"):
+            said = listed.kaitoctl(command, "-f", "got.yaml", *where, code=2).stderr
+            assert "got.yaml is what `status` writes, not the object" in said
+            assert f"kaitoctl get zebra -n {NAMESPACE} -o yaml" in said
+    (listed.home / "got.yaml").write_text(status(listed, "-o", "json"))
+    assert "kaitoctl get -o yaml" in listed.kaitoctl("apply", "-f", "got.yaml", code=2).stderr
+
+
+def test_get_has_no_objects_of_names_that_nothing_has_and_streams_none(listed: Shell) -> None:
+    where = ("-n", NAMESPACE)
+    done = listed.kaitoctl("get", "zebra", "nobody", *where, "-o", "json", code=4)
+    assert [item["metadata"]["name"] for item in json.loads(done.stdout)["items"]] == ["zebra"]
+    assert "Workspace conventions/nobody not found" in done.stderr
+    followed = listed.kaitoctl("get", "zebra", *where, "-w", "-o", "json", code=2).stderr
+    assert f"kaitoctl status zebra -n {NAMESPACE} -w -o json" in followed
+
+
 @pytest.mark.parametrize(
     ("kind", "command"),
     [("pods", "kubectl get pods -n conventions"), ("nodes", "kaitoctl nodes"), ("events", "kaitoctl events")],

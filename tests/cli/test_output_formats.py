@@ -27,7 +27,7 @@ LISTS = {
     "events": ("falcon", "events"),
     "explain": ("", "codes"),
     "fit": ("falcon-7b", "choices"),
-    "get": ("", "workspaces"),
+    "get": ("", "items"),
     "list-adapters": ("falcon", ""),
     "mirror list": ("-f falcon.yaml", "images"),
     "models list": ("--target-version v0.4", "presets"),
