@@ -34,6 +34,9 @@ MANAGER = CONTROLLER
 
 ANNOTATION_PREFIX = "kaitoctl.dev"
 
+WRITTEN_FOR = f"{ANNOTATION_PREFIX}/revision"
+"""The revision for which ours wrote a workload; KAITO's writes the other one alone: `revisions.NUMBER`."""
+
 
 def refusal_of(workspace: Object, settings: Settings) -> str:
     """Why nothing is built for this Workspace: it is not valid, or asks for what we do not build."""
@@ -153,7 +156,7 @@ def children_of(
     """
     settings = desired.with_image_generation(workspace, settings)
     made = desired.desired(workspace, gpus=gpus, settings=settings, output_dir=output_dir, nodes=nodes)
-    notes = {revisions.NUMBER: str(revision)} if revision else {}
+    notes = dict.fromkeys((revisions.NUMBER, WRITTEN_FOR), str(revision)) if revision else {}
     if dig(workspace, "inference", "preset", "name"):
         notes[desired.MADE_IN] = settings.image_generation
     return [

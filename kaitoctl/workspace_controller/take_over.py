@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from kaitoctl.kaito import revisions
 from kaitoctl.kube.objects import Object, ObjectKey, annotations_of, dig
 from kaitoctl.kube.workloads import is_rolled_out
 from kaitoctl.reconcile.field_differences import differences
 from kaitoctl.reconcile.planner import Plan
-from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, WORKLOADS
+from kaitoctl.workspace_controller.decisions import ANNOTATION_PREFIX, WORKLOADS, WRITTEN_FOR
 
 _PATIENCE = timedelta(minutes=45)
 """How long the others wait for one that does not come up again: longer than any model may load."""
@@ -18,8 +19,10 @@ AGAIN_S = 10.0
 
 
 def is_ours(workload: Object) -> bool:
-    """Whether kaitoctl's controller has written the workload before."""
-    return f"{ANNOTATION_PREFIX}/desired-hash" in annotations_of(workload)
+    """Whether kaitoctl's controller was the last to write the workload: KAITO's gives it another revision."""
+    notes = annotations_of(workload)
+    number = notes.get(revisions.NUMBER)
+    return f"{ANNOTATION_PREFIX}/desired-hash" in notes and notes.get(WRITTEN_FOR, number) == number
 
 
 def restarts(changes: Plan, workload: Object) -> bool:

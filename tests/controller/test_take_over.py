@@ -403,6 +403,66 @@ def test_a_model_of_today_that_kaito_takes_back_does_not_restart() -> None:
     assert live["metadata"]["ownerReferences"][0]["controller"] is True
 
 
+def kaito_changes(ws: Object, to: Object) -> tuple[World, Object]:
+    """A world where ours made a Workspace, KAITO changed its workload for another one, and ours is back."""
+    world = World()
+    world.settings = Settings(provisioner=AZURE)
+    world.apply(world.kind, ws)
+    world.settle()
+    world.apply(world.kind, to)
+    (live,) = world.list(STATEFUL_SET)
+    settings = Settings(image_generation="v0.12", provisioner=AZURE)
+    made = desired(world.list(world.kind)[0], gpus=1, settings=settings)
+    wanted = next(item for kind, item in made if kind == STATEFUL_SET)
+    written = as_kaito_updates_it(live, as_kaito_writes_it(wanted))
+    number = str(int(live["metadata"]["annotations"]["workspace.kaito.io/revision"]) + 1)
+    written["metadata"]["annotations"]["workspace.kaito.io/revision"] = number
+    patch = {"metadata": {"annotations": written["metadata"]["annotations"]}, "spec": written["spec"]}
+    world.do(request.merge_patch(STATEFUL_SET, *key_of(live), patch, manager="kaito-workspace"))
+    world.cluster_moves()
+    (kaitos,) = world.list(STATEFUL_SET)
+    world.settle()
+    return world, kaitos
+
+
+def test_what_kaito_changed_between_two_take_overs_is_left_where_it_does_the_same() -> None:
+    world, kaitos = kaito_changes(
+        with_style("registry.example/style:1"), with_style("registry.example/style:2")
+    )
+    (after,) = world.list(STATEFUL_SET)
+    (puller,) = after["spec"]["template"]["spec"]["initContainers"]
+    assert "securityContext" not in puller and "style:2" in str(puller["args"]), "KAITO's, not ours"
+    assert after["spec"]["template"] == kaitos["spec"]["template"], "no pod restarts"
+    assert is_ours(after) and is_ready(world)
+    assert world.reconcile() == 0, "and that is the end of it"
+
+
+def test_what_kaito_changed_between_two_take_overs_is_ours_where_it_lacks_something() -> None:
+    """KAITO never adds `--enable-lora` to a command, and what it mounts cannot be loaded."""
+    plain = with_style("registry.example/style:1")
+    del plain["inference"]["adapters"]
+    world, kaitos = kaito_changes(plain, with_style("registry.example/style:1"))
+    assert "--enable-lora" not in str(kaitos["spec"]["template"]["spec"]["containers"][0]["command"])
+    (after,) = world.list(STATEFUL_SET)
+    pod = after["spec"]["template"]["spec"]
+    assert "--enable-lora" in str(pod["containers"][0]["command"])
+    assert pod["automountServiceAccountToken"] is False, "all of it is as ours makes it"
+    assert pod["initContainers"][0]["securityContext"]
+    assert world.reconcile() == 0
+
+
+def test_an_edit_of_our_own_pods_is_undone_though_it_changes_nothing_that_they_do() -> None:
+    world = World()
+    world.settings = Settings(provisioner=AZURE)
+    world.apply(world.kind, phi_4())
+    world.settle()
+    (ours,) = world.list(STATEFUL_SET)
+    patch = {"spec": {"template": {"spec": {"automountServiceAccountToken": True}}}}
+    world.do(request.merge_patch(STATEFUL_SET, *key_of(ours), patch, manager="somebody"))
+    world.settle()
+    assert world.list(STATEFUL_SET)[0]["spec"] == ours["spec"]
+
+
 def reordered(line: str) -> str:
     """A shell line with the flags of each command in the reverse order, as a Go map may give them."""
     made = []
