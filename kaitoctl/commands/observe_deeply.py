@@ -159,12 +159,15 @@ async def _rules(
     client: Client, seen: Snapshot, questions: _Questions, *, is_sandbox: bool, managed: ManagedBy
 ) -> node_check.Rules:
     """Whose choice of nodes counts: our own controller's, or that of the KAITO which is here."""
-    if managed.target_version is None and (seen.is_ours or is_sandbox):
+    if managed.target_version is None and is_sandbox:
         return node_check.Rules(catalog=seen.catalog)
     from kaitoctl.commands.kaito_detection import as_said  # most Workspaces have their nodes
 
-    found = await as_said(client, managed)
-    questions.setting = found.setting(seen.catalog)
+    if managed.target_version is None and seen.is_ours:
+        found = await as_said(client, replace(managed, target_version=node_check.OWN_RULES.target))
+    else:
+        found = await as_said(client, managed)
+        questions.setting = found.setting(seen.catalog)
     return found.rules_for(seen.workspace or {}, seen.catalog)
 
 

@@ -46,6 +46,12 @@ LABEL_POOL_WORKSPACE = "karpenter.kaito.sh/workspace-name"
 LABEL_POOL_NAMESPACE = "karpenter.kaito.sh/workspace-namespace"
 """In their place where KAITO v0.12 asks Karpenter for static node pools."""
 
+PROVISIONER_LABELS = {
+    "azure-gpu-provisioner": (LABEL_WORKSPACE, LABEL_WORKSPACE_NAMESPACE),
+    "karpenter": (LABEL_POOL_WORKSPACE, LABEL_POOL_NAMESPACE),
+}
+"""The labels by which KAITO v0.12 keeps pods on the nodes made for their Workspace, by provisioner."""
+
 # By which KAITO marks the nodes of its other kinds, each with a namespace.
 LABELS_OF_OTHERS = (
     "kaito.sh/ragengine",

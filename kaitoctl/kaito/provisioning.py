@@ -15,8 +15,8 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from kaitoctl.kaito import api, node_claims
+from kaitoctl.kaito.api import PROVISIONER_LABELS
 from kaitoctl.kaito.desired import Settings, target_nodes
-from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS
 from kaitoctl.kaito.node_check import instance_type_of
 from kaitoctl.kube.objects import NODE_CLAIM, Kind, Object, annotations_of, dig, labels_of
 

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from kaitoctl.errors import ApiError
 from kaitoctl.kaito import api, node_check, node_claims
+from kaitoctl.kaito.api import PROVISIONER_LABELS
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
+from kaitoctl.kaito.desired.placement import with_own_labels
 from kaitoctl.kaito.settings import Rights
 from kaitoctl.kube import conditions
 from kaitoctl.kube.objects import Object, ObjectKey, is_being_deleted, key_of, labels_of

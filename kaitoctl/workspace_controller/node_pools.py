@@ -13,8 +13,8 @@ import logging
 from collections.abc import Generator
 
 from kaitoctl.kaito import api, node_claims, provisioning
+from kaitoctl.kaito.api import PROVISIONER_LABELS
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS
 from kaitoctl.kube import request
 from kaitoctl.kube.objects import (
     Object,

@@ -9,8 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaitoctl.kaito import api, node_assignment, node_check, node_claims
+from kaitoctl.kaito.api import PROVISIONER_LABELS
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kaito.desired.placement import PROVISIONER_LABELS, with_own_labels
+from kaitoctl.kaito.desired.placement import with_own_labels
 from kaitoctl.kaito.node_assignment import Seeker
 from kaitoctl.kaito.node_check import Finding, NodeVerdict, Rules, Verdict
 from kaitoctl.kaito.workspace_conditions import FAILED

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kaitoctl.advice import text
-from kaitoctl.kaito import node_check
+from kaitoctl.kaito import api, node_check
 from kaitoctl.kaito.catalog import SHIPPED
+from kaitoctl.kaito.desired import placement
 from kaitoctl.kaito.node_check import codes as node_codes
 from kaitoctl.kube.objects import Object
 
@@ -150,6 +151,33 @@ def test_v0_12_with_azures_provisioner_counts_only_its_own_nodes() -> None:
     own = {**labels, "kaito.sh/workspace": "falcon", "kaito.sh/workspacenamespace": "default"}
     verdict = node_check.verdict(workspace(), [node("a"), node("b", labels=own)], rules=of_rules("v0.12"))
     assert verdict.selected == ("b",)
+
+
+@pytest.mark.parametrize("provisioner", ["azure-gpu-provisioner", "karpenter"])
+def test_our_controller_takes_only_its_own_nodes_with_a_provisioner_of_them(provisioner: str) -> None:
+    """As its pods select: the Workspace's labels, and those of the provisioner."""
+    keys = api.PROVISIONER_LABELS[provisioner]
+    nodes = [node("bare"), node("mine"), node("others")]
+    for one, name in zip(nodes[1:], ("falcon", "phi"), strict=True):
+        one["metadata"]["labels"] |= dict(zip(keys, (name, "default"), strict=True))
+    rules = node_check.rules_for(workspace(), "kaitoctl", provisioner, known=SHIPPED)
+    verdict = node_check.verdict(workspace(), nodes, rules=rules)
+    assert verdict.selected == ("mine",)
+    bare, others = (next(one for one in verdict.nodes if one.name == name) for name in ("bare", "others"))
+    assert {(one.code, bool(one.command)) for one in bare.failures} == {("label-missing", False)}
+    assert [one.message for one in others.failures] == [
+        "kaitoctl's controller made it for the Workspace default/phi"
+    ]
+    asked = placement.node_affinity(workspace(), provisioner=provisioner)
+    (term,) = asked["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    asked_labels = {one["key"]: one["values"][0] for one in term["matchExpressions"]}
+    assert asked_labels == node_check.labels_asked(workspace(), rules)
+
+
+@pytest.mark.parametrize("provisioner", ["", "byo"])
+def test_our_controller_takes_any_node_with_the_labels_without_one(provisioner: str) -> None:
+    rules = node_check.rules_for(workspace(), "kaitoctl", provisioner, known=SHIPPED)
+    assert node_check.verdict(workspace(), [node("bare")], rules=rules).selected == ("bare",)
 
 
 def test_v0_12_creates_nothing_on_your_own_nodes_and_insists_on_gpu_labels() -> None:

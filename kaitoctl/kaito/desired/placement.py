@@ -10,12 +10,6 @@ from kaitoctl.kaito.node_check.need import SPOT
 from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig
 
-PROVISIONER_LABELS = {
-    "azure-gpu-provisioner": (api.LABEL_WORKSPACE, api.LABEL_WORKSPACE_NAMESPACE),
-    "karpenter": (api.LABEL_POOL_WORKSPACE, api.LABEL_POOL_NAMESPACE),
-}
-"""The labels by which KAITO v0.12 keeps pods on the nodes made for their Workspace, by provisioner."""
-
 
 def tolerations(workspace: Object, settings: Settings) -> list[Object]:
     """What KAITO v0.12 has its pods tolerate: spot nodes of Azure, and MIG slices where one is asked for."""
@@ -44,7 +38,7 @@ def node_affinity(workspace: Object, settings: Settings | None = None, *, provis
     if settings is not None:
         provisioner = settings.provisioner
         labels = {key: value for key, value in labels.items() if key not in api.RESERVED_LABELS}
-    if keys := PROVISIONER_LABELS.get(provisioner):
+    if keys := api.PROVISIONER_LABELS.get(provisioner):
         metadata = workspace["metadata"]
         labels |= dict(zip(keys, (metadata["name"], metadata["namespace"]), strict=True))
     expressions = [{"key": key, "operator": "In", "values": [value]} for key, value in sorted(labels.items())]
@@ -68,7 +62,7 @@ def with_own_labels(workspace: Object, keys: Collection[str]) -> Object:
 
     Args:
         workspace: the Workspace.
-        keys: of `PROVISIONER_LABELS`.
+        keys: of `api.PROVISIONER_LABELS`.
     """
     metadata, resource = workspace["metadata"], workspace.get("resource") or {}
     selector = resource.get("labelSelector") or {}

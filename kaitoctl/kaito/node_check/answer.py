@@ -28,6 +28,8 @@ class Rules(Struct, frozen=True):
         catalog: of presets and instance types.
         context: the tokens that the ConfigMap of `inference.config` asks for; 0 where it does not say.
         nobody: why nobody creates nodes; empty where somebody does, and for KAITO's byo.
+        made_for: for `kaitoctl`, the labels that say for which Workspace alone a node was made, where its
+            controller was given a provisioner that makes them so: name and namespace.
     """
 
     target: str = "kaitoctl"
@@ -35,6 +37,7 @@ class Rules(Struct, frozen=True):
     catalog: Catalog = SHIPPED
     context: int = 0
     nobody: str = ""
+    made_for: tuple[str, ...] = ()
 
     @property
     def is_modern(self) -> bool:

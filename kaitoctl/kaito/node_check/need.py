@@ -228,15 +228,13 @@ def preferred_nodes(workspace: Object) -> list[str]:
 def labels_asked(workspace: Object, rules: Rules = OWN_RULES) -> dict[str, str]:
     """The labels that a node must carry to be selected."""
     asked = texts(below(workspace, "resource", "labelSelector", "matchLabels"))
+    metadata = mapping(below(workspace, "metadata"))
+    owner = str(metadata.get("name") or ""), str(metadata.get("namespace") or "default")
     if not rules.is_modern:
-        return asked
+        return {**asked, **dict(zip(rules.made_for, owner, strict=False))}
     if rules.provisioner != "azure-gpu-provisioner":
         return {key: value for key, value in asked.items() if key not in api.RESERVED_LABELS}
-    metadata = mapping(below(workspace, "metadata"))
-    return {
-        api.LABEL_WORKSPACE: str(metadata.get("name") or ""),
-        api.LABEL_WORKSPACE_NAMESPACE: str(metadata.get("namespace") or "default"),
-    }
+    return dict(zip(api.PROVISIONER_LABELS[rules.provisioner], owner, strict=True))
 
 
 def labels_read(workspace: Object, rules: Rules = OWN_RULES) -> list[str]:
@@ -256,7 +254,8 @@ def rules_for(workspace: Object, target: str, provisioner: str = "", *, known: C
     is_own = target == OWN_RULES.target  # it creates nodes whatever the Workspace says
     typed = OWN_RULES.provisioner if is_own or below(workspace, "resource", "instanceType") else "byo"
     nobody = nobody_creates(provisioner) if is_own and provisioner == "byo" else ""
-    return Rules(target, provisioner or typed, known, nobody=nobody)
+    made_for = api.PROVISIONER_LABELS.get(provisioner, ()) if is_own else ()
+    return Rules(target, provisioner or typed, known, nobody=nobody, made_for=made_for)
 
 
 class Need(Struct, frozen=True):

@@ -45,16 +45,18 @@ def label_findings(need: Need, node: NodeFacts, allowed: AllowedChanges) -> Iter
 
 
 def _ownership_findings(need: Need, node: NodeFacts, key: str) -> Iterable[Finding]:
-    """A label by which KAITO says whose node it is: nobody is ever advised to set one by hand."""
-    name = node.labels.get(api.LABEL_WORKSPACE) or ""
-    owner = f"{node.labels.get(api.LABEL_WORKSPACE_NAMESPACE) or 'default'}/{name or node.labels.get(key)}"
+    """A label by which a controller says whose node it is: nobody is ever advised to set one by hand."""
+    pair = next((keys for keys in api.PROVISIONER_LABELS.values() if key in keys), (key, key))
+    name, namespace = (node.labels.get(one, "") for one in pair)
+    maker = "kaitoctl's controller" if need.rules.made_for else "KAITO"
     if not name and not node.labels.get(key):
-        message = f"label {key} is missing: KAITO has not made the node for this Workspace"
-        hint = "KAITO sets it on nodes that it makes, and takes no others; it makes those that are missing"
+        message = f"label {key} is missing: {maker} has not made the node for this Workspace"
+        hint = f"{maker} sets it on nodes that it makes, and takes no others; it makes those that are missing"
         yield Finding("label-missing", "fail", message, hint, stage="selection")
-    elif key != api.LABEL_WORKSPACE_NAMESPACE or need.labels.get(api.LABEL_WORKSPACE, name) == name:
+    elif key == pair[0] or need.labels.get(pair[0], name) == name:
         # One finding, not one for each of its two labels.
-        message = f"KAITO made it for the Workspace {owner}"
+        owner = f"{namespace or 'default'}/{name or node.labels.get(key)}"
+        message = f"{maker} made it for the Workspace {owner}"
         yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
 
 
