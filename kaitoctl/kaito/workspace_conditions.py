@@ -56,6 +56,7 @@ class Observed(Struct, frozen=True):
         asked: the NodeClaims that were asked for since nodes are waited for.
         kept: why NodeClaims that the Workspace does not need are not given back, a sentence each.
         catalog: of presets and models.
+        is_counted: whether it is known how many nodes the model takes.
     """
 
     verdict: Verdict | None = None
@@ -74,6 +75,7 @@ class Observed(Struct, frozen=True):
     asked: Mapping[str, ClaimAttempts] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     catalog: Catalog = SHIPPED
+    is_counted: bool = True
 
 
 NODES_AWAITED = "NodesAwaited"

@@ -44,23 +44,27 @@ def status(workspace: Object, seen: Observed, now: datetime) -> Object:
     }
     if _is_of_v1beta1_alone(workspace):
         made["state"] = state(workspace, news)
-        made["targetNodeCount"] = _target_node_count(workspace)
+        if count := _target_node_count(workspace, is_counted=seen.is_counted):
+            made["targetNodeCount"] = count
     return made
 
 
 _TARGET = ("f:status", "f:targetNodeCount")
 
 
-def _target_node_count(workspace: Object) -> int:
-    """How many nodes are asked for; never fewer than KAITO has found out that the model needs.
+def _target_node_count(workspace: Object, *, is_counted: bool) -> int:
+    """How many nodes are asked for, 0 while that is not known; never fewer than KAITO has found out.
 
     KAITO from v0.9 on estimates it once, from the model's size, and never looks at it again: written lower,
-    a model of two nodes would stay on one after KAITO is back.
+    a model of two nodes would stay on one after KAITO is back. What is not known of nodes that have gone
+    stays as it was, too: what serves on two would be scaled to one.
     """
     present = dig(workspace, "status", "targetNodeCount")
+    present = present if isinstance(present, int) else 0
+    if not is_counted:
+        return present
     others = managed_fields.owners(workspace, *_TARGET) - {CONTROLLER}
-    found = present if others and isinstance(present, int) else 0
-    return max(required_nodes(workspace), found)
+    return max(required_nodes(workspace), present if others else 0)
 
 
 _WHILE_THERE_IS_A_REASON = (api.FIELDS_IGNORED, api.NODE_CLAIMS_ASKED)

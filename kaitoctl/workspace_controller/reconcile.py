@@ -154,7 +154,7 @@ class WorkspaceReconciler:
         if built is None:
             return Outcome()
         if built.seen is not None:
-            yield from self._report(sized, built.seen)
+            yield from self._report(sized, replace(built.seen, is_counted=choices.is_counted(workspace)))
         return built.outcome()
 
     def _refuse(self, workspace: Object, choices: Choices, refusal: str) -> ReconcileSteps:
@@ -174,6 +174,7 @@ class WorkspaceReconciler:
         seen = replace(
             seen,
             refusal=refusal,
+            is_counted=choices.is_counted(workspace),
             workload=seen.workload or serving,
             pods=tuple(self._children.pods(workspace)),
         )

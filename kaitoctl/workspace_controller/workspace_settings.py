@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from kaitoctl.kaito import desired
 from kaitoctl.kaito.desired import Settings
+from kaitoctl.kaito.estimate import Shape
 from kaitoctl.kaito.node_check import Verdict
 from kaitoctl.kube.objects import Object
 from kaitoctl.kube.request import Request
@@ -59,12 +60,19 @@ class Choices:
         """The Workspace with as many nodes as its model takes, of the type that it asks for or of its own."""
         settings = self.settings_for(workspace)
         workspace = self.as_it_runs(workspace)
-        if desired.model_of(workspace, settings) is None:
-            return workspace
-        nodes = None
-        if desired.shape_of(workspace, settings.catalog) is None:
-            nodes = node_shape(workspace, settings, self._verdict(workspace))
-        return desired.with_node_count(workspace, settings, nodes=nodes)
+        return desired.with_node_count(workspace, settings, nodes=self._shape(workspace, settings))
+
+    def is_counted(self, workspace: Object) -> bool:
+        """Whether it can be told how many nodes the model takes: of one's own nodes one must be there."""
+        settings, asked = self.settings_for(workspace), self.as_it_runs(workspace)
+        return desired.is_counted(asked, settings, nodes=self._shape(asked, settings))
+
+    def _shape(self, workspace: Object, settings: Settings) -> Shape | None:
+        """What its nodes have, where only they tell."""
+        is_told = desired.model_of(workspace, settings) is None or desired.shape_of(
+            workspace, settings.catalog
+        )
+        return None if is_told else node_shape(workspace, settings, self._verdict(workspace))
 
     def _settle(self, workspace: Object) -> tuple[Settings, Object | None]:
         if self._last is None or self._last[0] is not workspace:

@@ -286,6 +286,29 @@ def test_byo_counts_nodes_by_a_ready_one_whose_gpu_others_hold() -> None:
     assert world.list(kaito.WORKSPACE_V1BETA1)[0]["status"]["targetNodeCount"] == 3
 
 
+def test_byo_writes_no_count_before_a_node_tells_how_many_it_takes_and_keeps_one() -> None:
+    """KAITO sets it once: a 1 from before there were nodes would keep a model of three on one."""
+
+    def count(world: World) -> Any:
+        return world.list(kaito.WORKSPACE_V1BETA1)[0]["status"].get("targetNodeCount")
+
+    world = own_nodes()
+    assert count(world) is None
+    labels = {"apps": "w", "nvidia.com/gpu.product": "A100", "nvidia.com/gpu.count": "1"}
+    labels["nvidia.com/gpu.memory"] = "81920"
+    for number in range(3):
+        world.apply(NODE, gpu_node(f"own-{number}", labels, "own"))
+        world.set_status(NODE, f"own-{number}", node_status("1"))
+        world.settle()
+        assert count(world) == 3
+    assert is_ready(world)
+    for number in range(3):
+        world.do(request.delete(NODE, "", f"own-{number}"))
+    world.settle()
+    assert count(world) == 3
+    assert world.list(STATEFUL_SET)[0]["spec"]["replicas"] == 3
+
+
 def test_byo_never_buys() -> None:
     world = own_nodes("A100")
     world.apply(kaito.WORKSPACE_V1BETA1, asks())  # with an instance type, which could be bought

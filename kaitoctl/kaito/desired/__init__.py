@@ -15,7 +15,7 @@ from kaitoctl.kaito.desired.children import PORT, child_object, headless_name, l
 from kaitoctl.kaito.desired.configured_images import config_name
 from kaitoctl.kaito.desired.placement import node_affinity
 from kaitoctl.kaito.desired.preset_images import strengths_name
-from kaitoctl.kaito.desired.sizes import shape_of, target_nodes, with_node_count
+from kaitoctl.kaito.desired.sizes import is_counted, shape_of, target_nodes, with_node_count
 from kaitoctl.kaito.desired.volumes import ADAPTER_PATH, ADAPTER_VOLUME, SHARED_MEMORY_PATH
 from kaitoctl.kaito.desired.workload_kind import desired, refusal, size_unknown
 from kaitoctl.kaito.image_generations import (
@@ -45,6 +45,7 @@ __all__ = [
     "desired",
     "headless_name",
     "image_generation_of",
+    "is_counted",
     "literal",
     "model_of",
     "node_affinity",

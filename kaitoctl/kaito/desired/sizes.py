@@ -52,17 +52,29 @@ def target_nodes(workspace: Object, settings: Settings, *, nodes: Shape | None =
     restart a model that serves.
     """
     asked = required_nodes(workspace)
-    model = model_of(workspace, settings)
-    if model is None or workspace.get("tuning"):
+    if not _goes_by_size(workspace, settings):
         return asked
+    model, shape = model_of(workspace, settings), shape_of(workspace, settings.catalog, nodes)
+    context = settings.context or estimate.CONTEXT
+    found = estimate.estimated_nodes(model, shape, context=context) if model and shape else None
+    return max(found or asked, written_node_count(workspace) or 0)
+
+
+def is_counted(workspace: Object, settings: Settings, *, nodes: Shape | None = None) -> bool:
+    """Whether `target_nodes` is a finding: KAITO writes no count for a model while no node tells it of GPUs.
+
+    Source: KAITO v0.12.0 `pkg/workspace/estimator/nodesestimator/estimator.go` (no ready nodes found).
+    """
+    is_found = shape_of(workspace, settings.catalog, nodes) is not None
+    return is_found or not _goes_by_size(workspace, settings)
+
+
+def _goes_by_size(workspace: Object, settings: Settings) -> bool:
+    if model_of(workspace, settings) is None or workspace.get("tuning"):
+        return False
     generation = image_generation_of(workspace, settings.catalog, pinned=settings.image_generation)
     assert generation is not None, "it has the model"
-    if runtime_of(workspace, generation) != "vllm":
-        return asked
-    shape = shape_of(workspace, settings.catalog, nodes)
-    context = settings.context or estimate.CONTEXT
-    found = estimate.estimated_nodes(model, shape, context=context) if shape else None
-    return max(found or asked, written_node_count(workspace) or 0)
+    return runtime_of(workspace, generation) == "vllm"
 
 
 def with_node_count(workspace: Object, settings: Settings, *, nodes: Shape | None = None) -> Object:
