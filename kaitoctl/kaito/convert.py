@@ -145,6 +145,20 @@ def out_of_the_cluster(made: Object, finalizer: str) -> Iterator[Remark]:
             del metadata["annotations"]
 
 
+def not_read_any_more(workspace: Object, *, known: Catalog, provisioner: str = "") -> Iterator[Remark]:
+    """What says of a v1beta1 Workspace which nodes it gets until KAITO v0.7, and not from v0.8 on.
+
+    Args:
+        workspace: it stays as it is, and may.
+        known: where presets and instance types are looked up.
+        provisioner: the new KAITO's `--node-provisioner`; empty when not known.
+    """
+    resource = workspace.get("resource")
+    if isinstance(resource, dict):
+        reader = _Reader(WORKSPACE_V1BETA1.version, known, None, provisioner)
+        yield from reader.of_nodes(copy_of(resource), drops=False)
+
+
 def of_replica(workspace: Object, known: Catalog, release: Release) -> Iterator[Remark]:
     """What a release of KAITO does not know in a Workspace that it makes of an InferenceSet."""
     return _Reader(WORKSPACE_V1BETA1.version, known, release).of_replica(workspace)
@@ -200,8 +214,7 @@ class _Reader:
         if isinstance(resource, dict):
             # With nodes of one's own came the estimator, and labels that alone decide (v0.8).
             if self._release.has_own_nodes:
-                yield from self._nodes_by_label(resource)
-                yield from self._count(resource)
+                yield from self.of_nodes(resource)
             yield from self._instance_type(resource)
         for use in ("inference", "tuning"):
             preset = dig(made, use, "preset")
@@ -231,7 +244,12 @@ class _Reader:
                 where = f"inference.adapters[{index}].strength"
                 yield Remark(where, f"{self._kaito} refuses it on vLLM; {fix}", is_refusal=True)
 
-    def _nodes_by_label(self, resource: dict[str, Any]) -> Iterator[Remark]:
+    def of_nodes(self, resource: dict[str, Any], *, drops: bool = True) -> Iterator[Remark]:
+        """What of the resource says which nodes and how many, and is not read; takes it out."""
+        yield from self._nodes_by_label(resource, ("; dropped" if drops else ""))
+        yield from self._count(resource)
+
+    def _nodes_by_label(self, resource: dict[str, Any], dropped: str) -> Iterator[Remark]:
         preferred = resource.pop("preferredNodes", None)
         if not isinstance(preferred, list) or not preferred:
             return
@@ -242,7 +260,7 @@ class _Reader:
         commands = tuple(text(Command("kubectl label node", name, *words)) for name in names)
         yield Remark(
             "resource.preferredNodes",
-            f"{self._kaito} does not read it; dropped. {_PREPARED_NODES[self._provisioner]}",
+            f"{self._kaito} does not read it{dropped}. {_PREPARED_NODES[self._provisioner]}",
             commands if takes_labelled else (),
         )
 

@@ -158,14 +158,19 @@ def effect(
     problems = [item for item in validation.judge(conversion.workspace, judged) if item.severity == "error"]
     outcome = _outcome(workspace, now, to, known, workload)
     restarts = _pods(workspace, workload) if outcome == "restarts" else 0
-    loses = outcome in ("restarts", "stays") and loses_preferred(workspace, conversion.workspace)
+    remarks, loses = conversion.remarks, loses_preferred(workspace, conversion.workspace)
+    was = releases.nearest(now)
+    if came_from == version and (was is None or not was.has_own_nodes):
+        remarks += tuple(convert.not_read_any_more(workspace, known=known, provisioner=way or ""))
+        loses = bool(preferred_nodes(workspace))
+    loses = loses and outcome in ("restarts", "stays")
     asks = planning.Share((), (), judged).of(conversion.workspace) if loses else None
     return Effect(
         key_of(workspace),
         source,
         outcome,
         tuple(f"{item.text} [{item.code}]" for item in problems),
-        conversion.remarks,
+        remarks,
         _clients(workspace, now, to),
         planning.outage(workspace, None, pods, restarts, known),
         asks.asked if asks else None,

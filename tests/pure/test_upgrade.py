@@ -71,6 +71,23 @@ def test_what_is_written_instead_is_what_the_new_release_takes_or_what_breaks_is
             assert "preferredNodes" not in found.written["resource"]
 
 
+@pytest.mark.parametrize(
+    ("now", "is_lost"),
+    [("v0.4.6", True), ("v0.7", True), ("kaitoctl", True), ("v0.8", False), ("v0.9", False)],
+)
+def test_of_v1beta1_is_named_what_earlier_releases_read_and_later_do_not(now: str, is_lost: bool) -> None:
+    named = {**workspace(resource={"preferredNodes": ["gpu-a"], "count": 2})}
+    named["apiVersion"] = "kaito.sh/v1beta1"
+    found = effect(named, now)
+    said = {remark.path: remark for remark in found.remarks}
+    assert said.keys() == ({"resource.preferredNodes", "resource.count"} if is_lost else set())
+    assert found.nodes_asked == (1 if is_lost else None)
+    assert not found.is_rewritten and found.written["resource"]["preferredNodes"] == ["gpu-a"]
+    if is_lost:
+        assert "dropped" not in said["resource.preferredNodes"].message
+        assert said["resource.preferredNodes"].commands == ("kubectl label node gpu-a apps=w",)
+
+
 def test_what_is_lost_is_named_with_the_command_that_replaces_it() -> None:
     adapters = [{"source": {"name": "a", "image": "registry.example/a:1"}, "strength": "0.5"}]
     found = effect(workspace(adapters=adapters, resource={"preferredNodes": ["gpu-a"]}))
