@@ -8,11 +8,12 @@ import pytest
 from world import World, falcon, gpu_node, is_ready, node_status, writes
 
 from kaitoctl.kaito import api as kaito
-from kaitoctl.kaito import catalog, image_generations
+from kaitoctl.kaito import catalog, image_generations, revisions
 from kaitoctl.kaito.desired import Settings
-from kaitoctl.kube import request
+from kaitoctl.kube import conditions, request
 from kaitoctl.kube.objects import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     DEPLOYMENT,
     NODE,
     NODE_CLAIM,
@@ -24,6 +25,7 @@ from kaitoctl.kube.objects import (
     key_of,
     uid_of,
 )
+from kaitoctl.workspace_controller.decisions import MANAGER
 
 A100, H200 = "Standard_NC24ads_A100_v4", "Standard_ND96isr_H200_v5"
 MODELS = [model.preset_name for model in catalog.models().values()]
@@ -253,6 +255,46 @@ def test_a_slice_of_a_gpu_serves_by_itself() -> None:
     line = container["command"][2]
     assert "--tensor-parallel-size=1" in line
     assert "--kaito-kv-cache-cpu-memory-utilization=0" in line
+
+
+@pytest.mark.parametrize(
+    ("partition", "odd"),
+    [
+        ({"mode": "mig", "profile": "3g.40gb"}, {"count": 2}),
+        ({"mode": "accelerator", "count": 1}, {"profile": "1g.10gb"}),
+    ],
+)
+def test_what_an_earlier_controller_made_of_an_odd_partition_goes_on_serving(
+    partition: Object, odd: Object
+) -> None:
+    """Its successor refuses the partition: it says so, and touches nothing that serves."""
+    world = World()
+    sliced_node(world, "sliced", 2)
+    ws = asks_for("phi-4-mini-instruct", "")
+    ws["resource"]["partition"] = partition
+    world.apply(kaito.WORKSPACE_V1BETA1, ws)
+    world.settle()
+    (recorded,) = world.list(CONTROLLER_REVISION)
+    world.do(request.delete(CONTROLLER_REVISION, *key_of(recorded)))
+    ws["resource"]["partition"] = partition | odd
+    live = world.apply(kaito.WORKSPACE_V1BETA1, ws)  # as the earlier one had it, and has recorded it
+    world.do(request.create(CONTROLLER_REVISION, revisions.revision(live, 1)))
+    stamp = {"kaitoctl.dev/owner-generation": str(live["metadata"]["generation"])}
+    (workload,) = world.list(STATEFUL_SET)
+    patch = {"metadata": {"annotations": stamp}}
+    world.do(request.merge_patch(STATEFUL_SET, *key_of(workload), patch, manager=MANAGER))
+    children = (STATEFUL_SET, SERVICE, CONTROLLER_REVISION)
+    before = [world.list(kind) for kind in children]
+    world.settle()
+    assert [world.list(kind) for kind in children] == before
+    said = conditions.find(world.list(kaito.WORKSPACE_V1BETA1)[0], kaito.WORKSPACE_SUCCEEDED)
+    assert said and said["message"].endswith("; what was built before still serves")
+    assert f"resource.partition.{next(iter(odd))}" in said["message"]
+    del ws["resource"]["partition"][next(iter(odd))]
+    world.apply(kaito.WORKSPACE_V1BETA1, ws)
+    world.settle()
+    assert is_ready(world)
+    assert [item["spec"] for item in world.list(STATEFUL_SET)] == [item["spec"] for item in before[0]]
 
 
 @pytest.mark.parametrize(
