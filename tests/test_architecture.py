@@ -54,6 +54,7 @@ LATE = {
     ("status_list", "commands.fleet_rows"): "most clusters have no InferenceSets",
     ("status", "commands.status_watch"): "one look follows nothing",
     ("status_watch", "commands.status_fleet"): "most names are those of Workspaces",
+    ("status", "commands.stored_objects"): "only where get writes objects",
     ("status_workspace", "commands.status_fleet"): "most names are those of Workspaces",
     ("name_lookup", "commands.observe_fleet.fleet_at"): "most names are those of Workspaces",
     ("rollout", "commands.rollout_set"): "most names are those of Workspaces",

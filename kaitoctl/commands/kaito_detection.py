@@ -177,7 +177,8 @@ async def setting_of(client: Client, served: list[str], *, is_version_wanted: bo
     found.target = release_detection.target_of_crd(crd) if crd is not None else None
     if found.target is not None:
         words = release_detection.target_words(found.target)
-        output.step(f"judged for {words}: its CRD is of that release, and no controller was found{hidden}")
+        crds = "the CRD is kaitoctl's" if found.target == OWN else "its CRD is of that release"
+        output.step(f"judged for {words}: {crds}, and no controller was found{hidden}")
     else:
         versions = " and ".join(served)
         output.warning(

@@ -612,7 +612,7 @@ def test_tuning_chooses_the_release_as_inference_does_and_other_names_choose_non
         (
             "falcon-7b",
             "v0.12",
-            "KAITO v0.3 to v0.10 has it: name the release that runs with --target-version",
+            "KAITO v0.3 to v0.10 has it: take a model of today's, or name the release that runs",
         ),
         ("llama-2-7b", "v0.12", "KAITO v0.3 to v0.4 has it, in v1alpha1 alone"),
         ("no-such", "v0.4", "known presets: "),

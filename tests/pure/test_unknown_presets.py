@@ -13,7 +13,7 @@ from kaitoctl.kube.objects import Object
 EVERY = [*SHIPPED.model_names(), *SHIPPED.presets]
 
 
-def refused(preset: str, target: str | None, version: str) -> validation.Problem:
+def judged(preset: str, setting: Setting, version: str = "v1beta1") -> list[validation.Problem]:
     workspace: Object = {
         "apiVersion": f"kaito.sh/{version}",
         "kind": "Workspace",
@@ -24,7 +24,11 @@ def refused(preset: str, target: str | None, version: str) -> validation.Problem
         },
         "inference": {"preset": {"name": preset}},
     }
-    (problem,) = (one for one in validation.judge(workspace, Setting(target)) if one.code == "KW142")
+    return validation.judge(workspace, setting)
+
+
+def refused(preset: str, target: str | None, version: str) -> validation.Problem:
+    (problem,) = (one for one in judged(preset, Setting(target), version) if one.code == "KW142")
     return problem
 
 
@@ -74,3 +78,9 @@ def test_who_names_one_hears_of_that_one() -> None:
 def test_one_that_another_release_has_is_not_called_unknown_to_all() -> None:
     assert "no KAITO" not in refused("phi-2", "v0.12", "v1beta1").message
     assert "no KAITO" not in refused("phi-4", "v0.4", "v1alpha1").message
+
+
+def test_a_generation_that_is_pinned_is_named_with_who_has_the_preset() -> None:
+    (said,) = (one for one in judged("phi-4", Setting(OWN, image_generation="v0.4")) if one.code == "KW142")
+    assert said.message == "preset 'phi-4' is not in the catalog of KAITO v0.4"
+    assert text(said.hint).startswith("KAITO v0.4.6 to v0.12 has it: let the controller make the newest")

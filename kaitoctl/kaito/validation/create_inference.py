@@ -105,7 +105,10 @@ def _old_preset(subject: Subject, where: str, name: str, preset: Mapping[str, An
     if known is None:
         hint: Advice = _elsewhere(subject, name) or did_you_mean(name, [*_models_too(subject), *presets])
         message = f"preset {name[:80]!r} is not in the catalog"
-        message += f" of KAITO {subject.kaito}" if subject.release else ""
+        pinned = subject.setting.image_generation
+        message += (
+            f" of KAITO {subject.kaito if subject.release else pinned}" if subject.release or pinned else ""
+        )
         message = _nobodys(subject, name) or message
         names = list(presets)
         if subject.setting.target is None:  # nobody has named the release that its API version suggests
@@ -148,7 +151,7 @@ def _elsewhere(subject: Subject, name: str) -> str:
         return f"{here}, in v1alpha1 alone: take a model of today's"
     if last is not None and last.since > subject.release.since:
         return f"{here}: upgrade KAITO, or name the release that runs with --target-version"
-    return f"{here}: name the release that runs with --target-version, or take a model of today's"
+    return f"{here}: take a model of today's, or name the release that runs with --target-version"
 
 
 def _models_too(subject: Subject) -> list[str]:
