@@ -164,15 +164,16 @@ _PULLS = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
 def _missing(path: str, named: Named, namespace: str, *, is_new: bool) -> Missing:
     """A pod is replaced, or its node bought, before it shows that it cannot start: most of it is refused."""
     create: Advice = ""
-    if path == "pull":
-        what = f"there is no pull secret {named.name} in namespace {namespace}"
+    of_registry = path == "pull" or path.endswith("imagePushSecret")
+    if of_registry:
         create = Command(
             "kubectl create secret docker-registry",
             *(named.name, "-n", namespace, "--docker-server=REGISTRY"),
             *("--docker-username=USER", "--docker-password=PASSWORD"),
         )
-        return Missing(what, is_new, create)
-    if named.kind in ("Secret", "ConfigMap"):
+    if path == "pull":
+        return Missing(f"there is no pull secret {named.name} in namespace {namespace}", is_new, create)
+    if not of_registry and named.kind in ("Secret", "ConfigMap"):
         create = kubectl_hints.create(named.kind, named.name, namespace, path=path)
     what = f"{path}: there is no {named.kind} {named.name} in namespace {namespace}"
     if path.endswith("modelAccessSecret"):  # KAITO marks it as optional

@@ -34,6 +34,8 @@ async def show_fleet(client: Client, target: Target, key: ObjectKey, output_form
     fleet = await as_served(client, fleet)
     if option_values.is_structured(output_format):
         output.write_structured(as_json(fleet), output_format)
+    elif output_format == "name":
+        output.data(output.resource_name(fleet.inference_set))
     else:
         output.show(report(target, fleet, datetime.now(UTC)))
     return ExitCode.NEGATIVE if fleet.state in ("Failed", "NotServing") else ExitCode.DONE
@@ -98,6 +100,9 @@ async def _show_roles(client: Client, target: Target, key: ObjectKey, output_for
     if option_values.is_structured(output_format):
         sets = [as_json(fleet) for fleet in fleets if fleet]
         output.write_structured({**roles_as_json(found), "sets": sets}, output_format)
+        return 0
+    if output_format == "name":
+        output.data(output.resource_name(found))
         return 0
     head = f"MultiRoleInference {key}: {state.lower()}"
     blocks: list[Block] = [Paragraph(head, mark="✔" if state == "Ready" else "-")]

@@ -115,6 +115,8 @@ def test_a_list_has_it_with_its_parts(shell: Shell, roles: None) -> None:
     assert (one["name"], one["state"], one["conditions"]["Ready"]) == ("duo", "progressing", None)
     names = shell.kaitoctl("status", "-n", NAMESPACE, "-o", "name").stdout
     assert "multiroleinference.kaito.sh/duo" in names
+    for one in ("multiroleinference.kaito.sh/duo", "inferenceset.kaito.sh/duo-prefill"):
+        assert shell.kaitoctl("status", one, "-n", NAMESPACE, "-o", "name").stdout == f"{one}\n"
     both = json.loads(shell.kaitoctl("status", "duo", "duo-prefill", "-n", NAMESPACE, "-o", "json").stdout)
     assert [one["name"] for one in both["multiRoleInferences"]] == ["duo"]
     assert [one["name"] for one in both["inferenceSets"]] == ["duo-prefill"]

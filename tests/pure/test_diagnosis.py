@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kaitoctl.advice import text
 from kaitoctl.commands.explain import chapter
 from kaitoctl.kaito import diagnosis, installation_codes, node_check, validation
+from kaitoctl.kaito.desired import size_unknown
 from kaitoctl.kaito.diagnosis import diagnose, of_controller
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.node_check import codes as node_codes
@@ -565,6 +566,40 @@ def test_the_error_that_kaito_appends_to_its_conditions_is_read(error: str, code
     assert (found.cause.code if found.cause else "") == code
     assert not code or found.cause is None or found.cause.weight == weight
     assert not code or (found.cause is not None and error in found.cause.message)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words", "command"),
+    [
+        (
+            {"inference": {"preset": {"name": "owner/model"}}},
+            size_unknown("owner/model"),
+            "kaitoctl models list",
+        ),
+        (
+            {"inference": None, "tuning": {"output": {"image": "r.example/a:1", "imagePushSecret": "push"}}},
+            "Secret push (tuning.output.imagePushSecret) does not exist",
+            "kubectl create secret docker-registry push -n default --docker-server=r.example",
+        ),
+        ({}, "resource.count: is too much", "kubectl edit workspace falcon"),
+    ],
+)
+def test_what_our_controller_refuses_is_mended_where_it_can_be(
+    spec: Object, words: str, command: str
+) -> None:
+    told = [
+        condition(kind, "False", reason, words)
+        for kind, reason in (
+            ("ResourceReady", "workspaceResourceStatusFailed"),
+            ("InferenceReady", "WorkspaceInferenceStatusFailed"),
+        )
+    ]
+    refused = ws(*told, **spec)
+    owned = {"f:status": {"f:conditions": {}}}
+    refused["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller", "fieldsV1": owned}]
+    cause = diagnose(Snapshot(refused), NOW).cause
+    assert cause and cause.code == "workspace-invalid" and words in cause.message
+    assert text(cause.command).startswith(command)
 
 
 def test_a_rule_that_explains_the_appended_error_is_nearer_to_the_root() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kaitoctl.advice import text
@@ -13,7 +15,9 @@ from kaitoctl.kube.objects import Object
 EVERY = [*SHIPPED.model_names(), *SHIPPED.presets]
 
 
-def judged(preset: str, setting: Setting, version: str = "v1beta1") -> list[validation.Problem]:
+def judged(
+    preset: str, setting: Setting, version: str = "v1beta1", **changes: Object
+) -> list[validation.Problem]:
     workspace: Object = {
         "apiVersion": f"kaito.sh/{version}",
         "kind": "Workspace",
@@ -23,6 +27,7 @@ def judged(preset: str, setting: Setting, version: str = "v1beta1") -> list[vali
             "labelSelector": {"matchLabels": {"a": "b"}},
         },
         "inference": {"preset": {"name": preset}},
+        **changes,
     }
     return validation.judge(workspace, setting)
 
@@ -84,3 +89,11 @@ def test_a_generation_that_is_pinned_is_named_with_who_has_the_preset() -> None:
     (said,) = (one for one in judged("phi-4", Setting(OWN, image_generation="v0.4")) if one.code == "KW142")
     assert said.message == "preset 'phi-4' is not in the catalog of KAITO v0.4"
     assert text(said.hint).startswith("KAITO v0.4.6 to v0.12 has it: let the controller make the newest")
+
+
+@pytest.mark.parametrize("name", SHIPPED.model_names())
+def test_the_command_that_finds_a_type_for_a_model_knows_the_model(name: str) -> None:
+    asked = judged(name, Setting(OWN, byo=False), resource={"labelSelector": {"matchLabels": {"a": "b"}}})
+    (hint,) = (text(one.hint) for one in asked if one.code == "KW138")
+    (meant,) = re.findall(r"kaitoctl fit (\S+) lists", hint)
+    assert SHIPPED.model(meant) is SHIPPED.model(name) is not None

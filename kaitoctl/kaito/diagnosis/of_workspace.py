@@ -156,6 +156,25 @@ def _difference(now: object, then: object) -> object:
     }
 
 
+_NO_SECRET = re.compile(r"Secret (\S+) \(tuning\.output\.imagePushSecret\) does not exist")
+
+
+def _way_out(case: Case, words: str) -> tuple[Advice, Command]:
+    """What ends a refusal of our own controller: most by a change of the Workspace."""
+    from kaitoctl.kaito.desired import size_unknown  # most are refused nothing
+
+    if words == size_unknown(str(dig(case.workspace, "inference", "preset", "name"))):
+        hint = "give the controller the model's figures with --catalog, or take a model that it knows"
+        return f"{hint}, in a new Workspace", Command("kaitoctl models list")
+    if found := _NO_SECRET.fullmatch(words):
+        from kaitoctl.kaito.diagnosis.of_registries import for_registry
+
+        registry = str(dig(case.workspace, "tuning", "output", "image")).partition("/")[0]
+        return "create it: the controller looks again", for_registry(case, found[1], registry)
+    hint = "the controller refuses what the Workspace asks for: change that"
+    return hint, Command("kubectl edit workspace", case.name, *case.in_namespace)
+
+
 def invalid(case: Case) -> Iterator[Cause]:
     """The controller refused it, or stumbled: by which rule."""
     refused = [
@@ -173,13 +192,14 @@ def invalid(case: Case) -> Iterator[Cause]:
     ]
     if case.seen.is_ours and len(words) > 1 and len(set(words)) == 1 and words[0]:
         # Our controller says the same of nodes and of the server only where it builds nothing at all.
+        hint, command = _way_out(case, words[0])
         yield blame(
             "workspace-invalid",
             title_of(case.workspace),
             words[0],
             [(f"condition {item['type']}", reason_words(item)) for item in refused],
-            hint="the controller refuses what the Workspace asks for: change that",
-            command=Command("kubectl edit workspace", case.name, *case.in_namespace),
+            hint=hint,
+            command=command,
         )
         return
     if case.seen.workloads or case.seen.jobs or case.seen.claims or not (refused or _is_silent(case)):

@@ -276,7 +276,8 @@ def _ways(subject: Subject) -> Advice:
     own = "; for nodes of your own say --node-provisioner byo"
     if subject.model is None:
         return own
-    return ": " + Command("kaitoctl fit", subject.model.name) + f" lists those that serve the model{own}"
+    written = as_text(dig(subject.inference, "preset", "name"))
+    return ": " + Command("kaitoctl fit", written) + f" lists those that serve the model{own}"
 
 
 def _too_old(subject: Subject, known: InstanceType) -> str:
