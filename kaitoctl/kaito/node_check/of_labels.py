@@ -49,15 +49,19 @@ def _ownership_findings(need: Need, node: NodeFacts, key: str) -> Iterable[Findi
     pair = next((keys for keys in api.PROVISIONER_LABELS.values() if key in keys), (key, key))
     name, namespace = (node.labels.get(one, "") for one in pair)
     maker = "kaitoctl's controller" if need.rules.made_for else "KAITO"
-    if not name and not node.labels.get(key):
-        message = f"label {key} is missing: {maker} has not made the node for this Workspace"
-        hint = f"{maker} sets it on nodes that it makes, and takes no others; it makes those that are missing"
-        yield Finding("label-missing", "fail", message, hint, stage="selection")
-    elif key == pair[0] or need.labels.get(pair[0], name) == name:
-        # One finding, not one for each of its two labels.
-        owner = f"{namespace or 'default'}/{name or node.labels.get(key)}"
-        message = f"{maker} made it for the Workspace {owner}"
-        yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
+    if name and need.labels.get(pair[0], name) != name and key != pair[0]:
+        return  # one finding, not one for each of its two labels
+    if not (name or node.labels.get(key)):
+        if key == pair[0] or pair[0] not in need.labels:
+            message = f"label {key} is missing: {maker} has not made the node for this Workspace"
+            hint = (
+                f"{maker} sets it on nodes that it makes, takes no others, and makes those that are missing"
+            )
+            yield Finding("label-missing", "fail", message, hint, stage="selection")
+        return
+    owner = f"{namespace or 'default'}/{name or node.labels.get(key)}"
+    message = f"{maker} made it for the Workspace {owner}"
+    yield Finding("of-another-workspace", "fail", message, "choose another node", stage="selection")
 
 
 def _label_fix(
