@@ -31,8 +31,8 @@ PLACEHOLDERS = {
 # They look at something, or explain it; whatever they are pointed at, nothing changes.
 LOOKS = re.compile(
     r"kubectl (get|describe|logs|explain|api-resources|auth can-i|cluster-info|version)\b"
-    r"|kaitoctl (why|status|logs|events|nodes|check-nodes|doctor|explain|fit|skus|models|validate|diff|render"
-    r"|list-adapters|rollout history|rollout status|endpoint|sandbox status)\b"
+    r"|kaitoctl (why|status|get|logs|events|nodes|check-nodes|doctor|explain|fit|skus|models|validate|diff"
+    r"|render|list-adapters|rollout history|rollout status|endpoint|sandbox status)\b"
 )
 _CHANGES_ADAPTERS = re.compile(r"kaitoctl (\S+ )*?(add-adapter|set-adapter|remove-adapter|rollout undo)\b")
 
