@@ -595,7 +595,7 @@ def test_what_our_controller_refuses_is_mended_where_it_can_be(
         )
     ]
     refused = ws(*told, **spec)
-    owned = {"f:status": {"f:conditions": {}}}
+    owned: Object = {"f:status": {"f:conditions": {}}}
     refused["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller", "fieldsV1": owned}]
     cause = diagnose(Snapshot(refused), NOW).cause
     assert cause and cause.code == "workspace-invalid" and words in cause.message
