@@ -163,10 +163,8 @@ async def _rules(
         return node_check.Rules(catalog=seen.catalog)
     from kaitoctl.commands.kaito_detection import as_said  # most Workspaces have their nodes
 
-    if managed.target_version is None and seen.is_ours:
-        found = await as_said(client, replace(managed, target_version=node_check.OWN_RULES.target))
-    else:
-        found = await as_said(client, managed)
+    found = await as_said(client, managed, is_sandbox=seen.is_ours)
+    if managed.target_version is not None or not seen.is_ours:
         questions.setting = found.setting(seen.catalog)
     return found.rules_for(seen.workspace or {}, seen.catalog)
 
