@@ -53,6 +53,9 @@ from kaitoctl.workspace_controller.stores import workspace_of_labels
 
 Action = Callable[[Cluster, State], State | None]
 
+_Move = tuple[Callable[[], State], str]
+"""What somebody other than the controller may do, and how that is told."""
+
 MOST_STEPS = 4000
 _AT_ONCE = 3
 _CHANCE_OF_FAULT = 0.03
@@ -152,7 +155,7 @@ class Race:
         if len(self.flights) < _AT_ONCE:
             wheel += [partial(self._begin, key) for key in due]
         if moves:
-            wheel += [lambda: self._become(*self.chance.choice(moves))] * max(1, len(wheel) // 2)
+            wheel += [lambda: self._moved(*self.chance.choice(moves))] * max(1, len(wheel) // 2)
         if acts and (not wheel or self.chance.random() < 0.1) and self._act():
             return True
         if not wheel:
@@ -274,34 +277,38 @@ class Race:
 
     # --- the cluster -------------------------------------------------------------------------------------
 
-    def _moves(self) -> Iterator[tuple[State, str]]:
+    def _moved(self, move: Callable[[], State], why: str) -> None:
+        self._become(move(), why)
+
+    def _moves(self) -> Iterator[_Move]:
+        """All that may come next; what comes of it is worked out for the one that does."""
         state, do = self.state, self.cluster.do
         collected = self.cluster.collect_garbage(state)
         if collected is not state:
-            yield collected, "garbage is collected"
+            yield lambda: collected, "garbage is collected"
         there = {obj["metadata"]["name"]: obj for obj in state.objects(NODE_CLAIM)}
         nodes = {obj["metadata"]["name"]: obj for obj in state.objects(NODE)}
         for name, claim in there.items():
             if f"node-{name}" not in nodes:
                 node = gpu_node(f"node-{name}", labels_of(claim), _type_of(claim))
-                yield do(state, applied(NODE, node)), f"node-{name} joins"
+                yield partial(do, state, applied(NODE, node)), f"node-{name} joins"
             elif not dig(claim, "status", "nodeName"):
                 joined = with_status(NODE_CLAIM, name, {"nodeName": f"node-{name}"})
                 gpus = str(instance_types()[_type_of(claim)].gpus)
                 ready = with_status(NODE, f"node-{name}", node_status(gpus))
-                yield do(state, joined, ready), f"node-{name} is ready"
+                yield partial(do, state, joined, ready), f"node-{name} is ready"
         for name in nodes:
             if name.startswith("node-") and name.removeprefix("node-") not in there:
-                yield do(state, request.delete(NODE, "", name)), f"{name} goes"
+                yield partial(do, state, request.delete(NODE, "", name)), f"{name} goes"
         yield from self._pods_move(nodes)
 
-    def _pods_move(self, nodes: dict[str, Object]) -> Iterator[tuple[State, str]]:
+    def _pods_move(self, nodes: dict[str, Object]) -> Iterator[_Move]:
         state, do = self.state, self.cluster.do
         pods = list(state.objects(POD))
         for pod in pods:
             where = dig(pod, "spec", "nodeName")
             if is_being_deleted(pod) or (where and where not in nodes):
-                yield do(state, _stopped(pod)), f"pod {key_of(pod).name} stops"
+                yield partial(do, state, _stopped(pod)), f"pod {key_of(pod).name} stops"
             elif not where:
                 yield from self._scheduled(pod, pods, nodes)
             elif not is_ready(pod):
@@ -310,7 +317,7 @@ class Race:
                 asked = request.merge_patch(
                     POD, namespace, name, {"status": running}, manager="kubelet", subresource="status"
                 )
-                yield do(state, asked), f"pod {name} is ready on {where}"
+                yield partial(do, state, asked), f"pod {name} is ready on {where}"
         for workload in state.objects(DEPLOYMENT):
             if is_being_deleted(workload):
                 continue
@@ -318,9 +325,9 @@ class Race:
             wanted = int(workload["spec"]["replicas"])
             fresh = [pod for pod in own if is_of_template(pod, workload)]
             if stale := [pod for pod in own if pod not in fresh]:
-                yield do(state, _stopped(stale[0])), f"pod {key_of(stale[0]).name} is replaced"
+                yield partial(do, state, _stopped(stale[0])), f"pod {key_of(stale[0]).name} is replaced"
             elif len(fresh) > wanted:
-                yield do(state, _stopped(fresh[-1])), f"pod {key_of(fresh[-1]).name} is one too many"
+                yield partial(do, state, _stopped(fresh[-1])), f"pod {key_of(fresh[-1]).name} is one too many"
             else:
                 names = {key_of(pod) for pod in pods}
                 for number in range(wanted):
@@ -328,7 +335,7 @@ class Race:
                     if key._replace(name=f"{key.name}-{number}") not in names:
                         made = running_pod(_typed(workload), number, "")
                         del made["spec"]["nodeName"]
-                        yield do(state, applied(POD, made)), f"pod {key_of(made).name} is made"
+                        yield partial(do, state, applied(POD, made)), f"pod {key_of(made).name} is made"
             ready = sum(map(is_ready, fresh))
             counts = dict.fromkeys(("readyReplicas", "availableReplicas"), ready)
             told = {
@@ -342,11 +349,11 @@ class Race:
                 asked = request.merge_patch(
                     DEPLOYMENT, *key, {"status": told}, manager="cluster", subresource="status"
                 )
-                yield do(state, asked), f"deployment {key.name}: {ready} of {wanted} ready"
+                yield partial(do, state, asked), f"deployment {key.name}: {ready} of {wanted} ready"
 
     def _scheduled(
         self, pod: Object, pods: list[Object], nodes: dict[str, Object]
-    ) -> Iterator[tuple[State, str]]:
+    ) -> Iterator[_Move]:
         """Bound to any node with room; told that there is none when there is none."""
         state, do, key = self.state, self.cluster.do, key_of(pod)
         asks = gpus_asked(pod)
@@ -357,13 +364,13 @@ class Race:
         ]
         for node in fitting:
             bound = {**pod, "apiVersion": "v1", "kind": "Pod", "spec": {**pod["spec"], "nodeName": node}}
-            yield do(state, request.replace(POD, bound)), f"pod {key.name} is bound to {node}"
+            yield partial(do, state, request.replace(POD, bound)), f"pod {key.name} is bound to {node}"
         told = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
         if not fitting and not conditions.find(pod, "PodScheduled"):
             asked = request.merge_patch(
                 POD, *key, {"status": {"conditions": told}}, manager="scheduler", subresource="status"
             )
-            yield do(state, asked), f"pod {key.name} finds no place"
+            yield partial(do, state, asked), f"pod {key.name} finds no place"
 
     # --- laws --------------------------------------------------------------------------------------------
 
