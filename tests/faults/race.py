@@ -351,9 +351,7 @@ class Race:
                 )
                 yield partial(do, state, asked), f"deployment {key.name}: {ready} of {wanted} ready"
 
-    def _scheduled(
-        self, pod: Object, pods: list[Object], nodes: dict[str, Object]
-    ) -> Iterator[_Move]:
+    def _scheduled(self, pod: Object, pods: list[Object], nodes: dict[str, Object]) -> Iterator[_Move]:
         """Bound to any node with room; told that there is none when there is none."""
         state, do, key = self.state, self.cluster.do, key_of(pod)
         asks = gpus_asked(pod)

@@ -9,8 +9,9 @@ and at the end, without faults: all replicas have the present template, or the s
 
 from __future__ import annotations
 
-import json
+import copy
 import random
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,13 +30,12 @@ from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.fleet import decisions, replicas, template
 from kaitoctl.kaito.fleet import status as status_
 from kaitoctl.kaito.workspace_conditions import FAILED
-from kaitoctl.kube import conditions
+from kaitoctl.kube import conditions, fast_json
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
     Object,
     ObjectKey,
     apply_merge_patch,
-    copy_of,
     dig,
     generation_of,
     is_being_deleted,
@@ -139,13 +139,16 @@ class Cluster:
         return self.objects[plural].pop(there["metadata"]["name"])
 
 
-def stores_of(objects: dict[str, dict[str, Object]]) -> FleetStores:
+def stores_of(objects: dict[str, dict[str, Object]], kept: dict[int, tuple[Object, Object]]) -> FleetStores:
+    """What the informers show of objects; `kept` has what they keep of each, by its `id`."""
     views = {}
     for name, plural in STORES.items():
         store = Store()
         for obj in objects[plural].values():
             key = ObjectKey("default", obj["metadata"]["name"])
-            store._replace(key, transform_of(KINDS[plural])(obj))
+            if id(obj) not in kept:
+                kept[id(obj)] = obj, transform_of(KINDS[plural])(obj)
+            store._replace(key, kept[id(obj)][1])
         views[name] = store
     return FleetStores(**views)
 
@@ -154,7 +157,7 @@ def stores_of(objects: dict[str, dict[str, Object]]) -> FleetStores:
 class Scenario:
     """Edits of a set, each after the one before has settled; and which Workspaces fail."""
 
-    edits: tuple[Object | None, ...]
+    edits: tuple[Object, ...]
     fails: Callable[[Object], bool] = lambda workspace: False
     ends: str = "Complete"
 
@@ -187,20 +190,35 @@ Plan = tuple[tuple[int, str], ...]
 
 
 class Run:
-    """One scenario with faults at some requests."""
+    """One scenario with faults at some requests.
 
-    def __init__(self, scenario: Scenario, plan: Plan, *, max_unavailable: int = 1) -> None:
-        self.scenario, self.plan = scenario, dict(plan)
+    Until the first fault all runs are one; a list `moments` is given a run for each pass, to begin with it.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario, self.plan = scenario, dict[int, str]()
         self.cluster, self.requests, self.now = Cluster(), 0, START
         self.past: list[dict[str, dict[str, Object]]] = []
         self.stale = False
-        self.floor = self.number = 0
+        self.floor = self.number = self.edited = 0
+        self.kept: dict[int, tuple[Object, Object]] = {}
+        self.moments: list[Run] | None = None
+
+    def with_plan(self, plan: Plan) -> Run:
+        """Another run that goes on from here, with these faults."""
+        made = copy.copy(self)
+        made.cluster = Cluster(self.cluster.copied(), self.cluster.version)
+        made.plan, made.past, made.moments = dict(plan), [*self.past], None
+        return made
 
     def run(self) -> None:
-        for edit in self.scenario.edits:
-            assert edit is not None
-            self._edit(edit)
-            self._settle()
+        while True:
+            if self.edited:
+                self._settle()
+            if self.edited == len(self.scenario.edits):
+                break
+            self._edit(self.scenario.edits[self.edited])
+            self.edited += 1
         found = conditions.find(self._set(), status_.ROLLOUT) or {}
         if found.get("reason") != self.scenario.ends:
             raise Violation(f"it ends with {found}")
@@ -241,6 +259,8 @@ class Run:
 
     def _settle(self) -> None:
         for _ in range(120):
+            if self.moments is not None:
+                self.moments.append(self.with_plan(()))
             saw_the_past = self.stale
             wrote = self._reconcile()
             moved = self._workspace_moves()
@@ -283,7 +303,7 @@ class Run:
         objects = self.past[max(0, len(self.past) - 4)] if old or self.stale else self.cluster.copied()
         self.stale = False
         generation = generation_of(self._set())
-        reconciler = FleetReconciler(stores_of(objects), Settings(), clock=lambda: self.now)
+        reconciler = FleetReconciler(stores_of(objects, self.kept), Settings(), clock=lambda: self.now)
         steps, wrote = reconciler.reconcile(KEY), False
         try:
             asked = next(steps)
@@ -327,29 +347,35 @@ class Run:
             raise Unreachable("injected")
         if fault == "stale":
             self.stale = True
-        return copy_of(answer)
+        return fast_json.decode(fast_json.encode(answer))  # a copy
 
 
-def attempts(scenario: Scenario, seed: int, pairs: int) -> Iterator[Plan]:
-    """Every fault at every request, and pairs of them at random."""
-    whole = Run(scenario, ())
+def attempts(scenario: Scenario, seed: int, pairs: int) -> Iterator[tuple[Plan, Run]]:
+    """Every fault at every request, and pairs of them at random; each goes on from just before its first."""
+    whole = Run(scenario)
+    moments = whole.moments = []
     whole.run()
+
+    def of(*plan: tuple[int, str]) -> tuple[Plan, Run]:
+        before = bisect_right(moments, plan[0][0], key=lambda moment: moment.requests)
+        return plan, moments[before - 1].with_plan(plan)
+
     singles = [(number, fault) for number in range(whole.requests + 4) for fault in FAULTS]
-    yield from ((one,) for one in singles)
+    yield from map(of, singles)
     chance = random.Random(seed)
     for _ in range(pairs):
         first, second = sorted(chance.sample(singles, 2))
         if first[0] != second[0]:
-            yield (first, second)
+            yield of(first, second)
 
 
 def first_violation(scenario: Scenario, pairs: int, count: Counter[str] | None = None) -> str:
     try:
-        for plan in attempts(scenario, 7, pairs):
+        for plan, run in attempts(scenario, 7, pairs):
             if count is not None:
                 count["plans"] += 1
             try:
-                Run(scenario, plan).run()
+                run.run()
             except Violation as violation:
                 return f"{plan}: {violation}"
     except Violation as violation:
@@ -360,11 +386,11 @@ def first_violation(scenario: Scenario, pairs: int, count: Counter[str] | None =
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
     """What follows from an object alone is found out once: the same few come in thousands of plans."""
-    known: dict[str, Any] = {}
+    known: dict[tuple[str, bytes], Any] = {}
 
     def once(name: str, function: Callable[..., Any], *parts: Callable[[Any], Any]) -> Callable[..., Any]:
         def asked(*given: Any) -> Any:
-            key = name + json.dumps([part(one) for part, one in zip(parts, given, strict=False)])
+            key = name, fast_json.encode([part(one) for part, one in zip(parts, given, strict=False)])
             if key not in known:
                 known[key] = function(*given)
             return known[key]
