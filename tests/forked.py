@@ -169,6 +169,9 @@ def _import_all() -> None:
 
     import kaitoctl
 
+    # Besides its own modules, what it imports late: to look up an address, render templates and read YAML.
+    for name in ("encodings.idna", "jinja2.sandbox", "yaml"):
+        import_module(name)
     for module in pkgutil.walk_packages(kaitoctl.__path__, "kaitoctl."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
