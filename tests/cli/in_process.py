@@ -7,9 +7,11 @@ import io
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
+import typer
 import virtual_time
 
 from kaitoctl.cli import app as app_
@@ -65,6 +67,12 @@ class _Everything(logging.Handler):
         self.text += f"{self.format(record)} {record.__dict__}\n"
 
 
+@cache
+def all_commands() -> Any:
+    """The command line, which is the same in each run: to build a command takes longer than to run most."""
+    return typer.main.get_command(app_.app)
+
+
 def beside(
     up: Callable[[], AbstractAsyncContextManager[Any]],
     arguments: list[str],
@@ -108,7 +116,7 @@ def beside(
         watched = logging.getLogger("kaitoctl")
         watched.addHandler(everything)
         try:
-            code = app_.run(lambda: app_.app(arguments))
+            code = app_.run(lambda: all_commands()(arguments))
         finally:
             watched.removeHandler(everything)
             root.setLevel(level)
