@@ -231,7 +231,7 @@ WHY_MISSED: dict[str, dict[str, str]] = {
     "suite": {
         "the whole suite": (
             "it is work, not waiting: the processor time of its tests is more than both cores have in seven minutes. Most tests run whole "
-            "commands, each on a server of its own, or go through plans of faults by the thousand; a sixth of it is one law of 5,000 plans."
+            "commands, each on a server of its own, or go through plans of faults by the thousand; an eighth of it is one law of 5,000 plans."
         ),
     },
     "scaling": {

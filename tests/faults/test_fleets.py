@@ -347,7 +347,8 @@ class Run:
             raise Unreachable("injected")
         if fault == "stale":
             self.stale = True
-        return fast_json.decode(fast_json.encode(answer))  # a copy
+        copied: Object = fast_json.decode(fast_json.encode(answer))
+        return copied
 
 
 def attempts(scenario: Scenario, seed: int, pairs: int) -> Iterator[tuple[Plan, Run]]:
