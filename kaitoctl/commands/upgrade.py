@@ -26,7 +26,7 @@ from kaitoctl.kaito import (
     validation,
 )
 from kaitoctl.kaito.validation import releases
-from kaitoctl.kube.objects import DEPLOYMENT, dig, is_controlled_by, key_of, uid_of
+from kaitoctl.kube.objects import DEPLOYMENT, POD, STATEFUL_SET, dig, is_controlled_by, key_of, uid_of
 from kaitoctl.screens import markdown, output, upgrade_screen
 from kaitoctl.screens.layout import Paragraph, indented
 from kaitoctl.workspace_controller.stores import bought_for, machine_stays, workspace_of_labels
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kaitoctl.kube.objects import Object
 
 _TO = "v0.12"
+_FROM = "v0.4"
 
 
 class _UpgradeRequest(Struct, frozen=True):
@@ -78,8 +79,8 @@ def plan(
         option_values.one_of(
             provisioner, ("azure-gpu-provisioner", "karpenter", "byo"), option="--node-provisioner"
         )
-    release = asked.now or "v0.4"
     if given.is_given:
+        release = asked.now or _assumed("--from is not given")
         _insist_on_upgrade(release, asked.to)
         then = validation.Setting(asked.to, catalog=asked.known, provisioner=provisioner)
         found = [
@@ -129,6 +130,12 @@ def _release(text: str) -> str:
     return text if text.startswith("v") else f"v{text}"
 
 
+def _assumed(why: str) -> str:
+    """The release to come from where nobody said one, and that it is a guess."""
+    output.warning(f"{why}: the upgrade is judged as one from {_FROM}", hint="give --from")
+    return _FROM
+
+
 def _insist_on_upgrade(now: str, to: str) -> None:
     """Refuse the way back: what an older release makes of today's Workspaces is not known.
 
@@ -158,7 +165,7 @@ def _workspaces(given: Manifests) -> list[tuple[str, Object]]:
 async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list[Effect]]:
     """The release that manages the cluster's Workspaces, and what becomes of them."""
     async with connected(target) as client:
-        release = asked.now or (await kaito_here(client)).target or "v0.4"
+        release = asked.now or (await kaito_here(client)).target or _assumed("no release of KAITO is found")
         _insist_on_upgrade(release, asked.to)
         world = await plan_world.observe_world(
             client,
@@ -180,8 +187,10 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
     gpu_pods = world.stores.gpu_pods.values() if world.sees_pods else None
     nodes, found = world.stores.nodes.values(), []
     share = planning.Share(nodes, gpu_pods, then)
+    sees_workloads = {DEPLOYMENT.plural, STATEFUL_SET.plural, POD.plural}.isdisjoint(world.unseen)
     for key in sorted(world.stores.workspaces):
         workspace = world.stores.workspaces[key]
+        pods = world.stores.pods.by(workspace_of_labels, key)
         workload = next(
             (
                 {**store[key], "kind": kind}
@@ -200,7 +209,8 @@ async def _of_cluster(target: Target, asked: _UpgradeRequest) -> tuple[str, list
             to=asked.to,
             known=asked.known,
             workload=workload,
-            pods=world.stores.pods.by(workspace_of_labels, key),
+            pods=pods,
+            is_made=workload is not None or bool(pods) or not sees_workloads,
             setting=then,
         )
         there = bought_for(world.stores, key, uid_of(workspace))

@@ -21,6 +21,7 @@ from kaitoctl.kaito.convert import Remark
 from kaitoctl.kaito.node_check import PROVISIONERS, preferred_nodes
 from kaitoctl.kaito.planning import Outage
 from kaitoctl.kaito.validation import releases
+from kaitoctl.kube import workloads
 from kaitoctl.kube.objects import (
     DEPLOYMENT,
     STATEFUL_SET,
@@ -31,7 +32,7 @@ from kaitoctl.kube.objects import (
     key_of,
 )
 
-Outcome = Literal["stays", "restarts", "unmanaged", "ends"]
+Outcome = Literal["stays", "restarts", "unmanaged", "ends", "nothing"]
 
 _STATEFUL_SETS_SINCE = (0, 8, 0)
 WORDS: dict[Outcome, str] = {
@@ -39,6 +40,7 @@ WORDS: dict[Outcome, str] = {
     "restarts": "its Deployment is deleted and a StatefulSet made",
     "unmanaged": "nobody manages it any more: its pods serve until something ends them, for good",
     "ends": "its Deployment is deleted and nothing is made instead: the model ends",
+    "nothing": "it has no workload and no pods: nothing of it restarts",
 }
 
 
@@ -52,6 +54,11 @@ def is_older(release: str, other: str) -> bool:
     """Whether a release comes before the other, by the numbers that both give."""
     pairs = zip(_numbers(release), _numbers(other), strict=False)
     return next((mine < theirs for mine, theirs in pairs if mine != theirs), False)
+
+
+def is_reached(now: str, to: str) -> bool:
+    """Whether the release that there is, is the one to come already; kaitoctl's own controller is none."""
+    return bool(_numbers(now)) and not is_older(now, to)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -69,8 +76,9 @@ class Effect(Struct, frozen=True):
         remarks: what a converted manifest no longer says, with the commands that replace it.
         clients: what those who send prompts have to change; empty when nothing.
         outage: what the restart costs.
-        nodes_asked: how many nodes are asked for that are not asked for now; when no cluster was asked, how
-            many at most in the place of preferred ones, which are not read any more, and otherwise None.
+        nodes_asked: how many nodes are asked for that are not asked for now: in the place of preferred ones,
+            which are not read any more, or because nothing was made so far; at most, when no cluster was
+            asked, and None when there is no such reason.
         written: the Workspace as the new release wants it.
         is_rewritten: whether that differs from what there is.
         machines: what becomes of each Machine, by which KAITO up to v0.4.1 asked for its nodes, in words.
@@ -98,7 +106,7 @@ class Effect(Struct, frozen=True):
     @property
     def is_fine(self) -> bool:
         """Whether nothing at all is to be done or expected."""
-        is_quiet = self.outcome == "stays" and not (self.clients or self.machines)
+        is_quiet = self.outcome in ("stays", "nothing") and not (self.clients or self.machines)
         is_quiet = is_quiet and not (self.nodes_asked or self.unsized)
         return is_quiet and not (self.problems or self.remarks or self.is_rewritten)
 
@@ -134,6 +142,7 @@ def effect(
     known: Catalog = catalog.SHIPPED,
     workload: Object | None = None,
     pods: Sequence[Object] = (),
+    is_made: bool = True,
     setting: validation.Setting | None = None,
 ) -> Effect:
     """What the upgrade does to one Workspace.
@@ -146,6 +155,7 @@ def effect(
         known: presets, models and instance types.
         workload: its Deployment or StatefulSet; None where no cluster was asked, or there is none.
         pods: its pods.
+        is_made: whether it may have a workload or pods: not where a cluster was asked and shows none.
         setting: how the new KAITO is going to run, where that is known.
     """
     release = releases.nearest(to)
@@ -156,7 +166,7 @@ def effect(
     conversion = convert.convert(workspace, version or came_from, known=known, provisioner=way or "")
     plain = convert.convert(workspace, came_from, known=known).workspace
     problems = [item for item in validation.judge(conversion.workspace, judged) if item.severity == "error"]
-    outcome = _outcome(workspace, now, to, known, workload)
+    outcome = _outcome(workspace, now, to, known, workload) if is_made else "nothing"
     restarts = _pods(workspace, workload) if outcome == "restarts" else 0
     remarks, loses = conversion.remarks, loses_preferred(workspace, conversion.workspace)
     was = releases.nearest(now)
@@ -164,7 +174,8 @@ def effect(
         remarks += tuple(convert.not_read_any_more(workspace, known=known, provisioner=way or ""))
         loses = bool(preferred_nodes(workspace))
     loses = loses and outcome in ("restarts", "stays")
-    asks = planning.Share((), (), judged).of(conversion.workspace) if loses else None
+    is_new = outcome == "nothing" and _replaces_deployments(now, to) and not problems
+    asks = planning.Share((), (), judged).of(conversion.workspace) if loses or is_new else None
     return Effect(
         key_of(workspace),
         source,
@@ -186,7 +197,7 @@ def loses_preferred(workspace: Object, written: Object) -> bool:
 
 
 def _outcome(workspace: Object, now: str, to: str, known: Catalog, workload: Object | None) -> Outcome:
-    if not workspace.get("inference") or not (_number(now) < _STATEFUL_SETS_SINCE <= _number(to)):
+    if not workspace.get("inference") or not _replaces_deployments(now, to):
         return "stays"
     name, instance_type = (
         dig(workspace, "inference", "preset", "name"),
@@ -204,6 +215,10 @@ def _outcome(workspace: Object, now: str, to: str, known: Catalog, workload: Obj
     return "ends" if is_lost else "restarts"
 
 
+def _replaces_deployments(now: str, to: str) -> bool:
+    return _number(now) < _STATEFUL_SETS_SINCE <= _number(to)
+
+
 def _kind(workspace: Object, known: Catalog, workload: Object | None) -> str:
     """Of its workload: as it is, or as KAITO before v0.8 makes it."""
     if workload is not None:
@@ -213,9 +228,9 @@ def _kind(workspace: Object, known: Catalog, workload: Object | None) -> str:
 
 
 def _pods(workspace: Object, workload: Object | None) -> int:
-    count: Any = dig(workload, "status", "replicas") if workload else None
-    if count is None:
-        count = dig(workspace, "resource", "count")
+    if workload is not None:
+        return workloads.running(workload)
+    count: Any = dig(workspace, "resource", "count")
     return int(count) if isinstance(count, int) and count >= 0 else 1
 
 
@@ -230,7 +245,7 @@ def _runtime(workspace: Object, release: str) -> str:
 
 def _clients(workspace: Object, now: str, to: str) -> str:
     """What changes for those who send prompts."""
-    if not dig(workspace, "inference", "preset") or not (_number(now) < _STATEFUL_SETS_SINCE <= _number(to)):
+    if not dig(workspace, "inference", "preset") or not _replaces_deployments(now, to):
         return ""
     if _runtime(workspace, now) == "vllm":
         return ""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito.node_check import plural
-from kaitoctl.kaito.upgrade import WORDS
+from kaitoctl.kaito.planning import span
+from kaitoctl.kaito.upgrade import WORDS, is_reached
 
 if TYPE_CHECKING:
     from kaitoctl.kaito.upgrade import Effect
@@ -37,10 +38,11 @@ def lines(
         yield f"{mark} Workspace {one.key}: {WORDS[one.outcome]}"
         yield from ("    " + line for line in _details(one))
     way = ("--node-provisioner", provisioner) if provisioner else ()
-    yield from _steps(found, to, where, way, are_files=are_files)
+    yield from _steps(found, release, to, where, way, are_files=are_files)
     counts = {
         "break": sum(one.breaks for one in found),
-        "restart": sum(one.outcome == "restarts" for one in found),
+        "restart": sum(bool(one.outage.pods) for one in found),
+        "without a workload": sum(one.outcome == "nothing" for one in found),
         "to be rewritten": sum(one.is_rewritten for one in found),
         "as they should be": sum(one.is_fine for one in found),
     }
@@ -67,7 +69,9 @@ def _details(one: Effect) -> Iterator[Advice]:
     if one.nodes_asked:
         least = "at least " if one.unsized else ""
         words = f"nodes asked for: {least}{one.nodes_asked}, as those that there are are not recognised"
-        if one.source != "cluster":
+        if one.outcome == "nothing":
+            words = f"nodes asked for: {least}{one.nodes_asked}, if the new release accepts it"
+        elif one.source != "cluster":
             most = least or "at most "
             words = f"nodes asked for: {most}{one.nodes_asked}, as preferredNodes are not read any more"
         yield words + ("; " + one.unsized if one.unsized else "")
@@ -79,22 +83,29 @@ def _details(one: Effect) -> Iterator[Advice]:
 
 
 def _steps(
-    found: Sequence[Effect], to: str, where: Sequence[str], way: Sequence[str], *, are_files: bool
+    found: Sequence[Effect],
+    release: str,
+    to: str,
+    where: Sequence[str],
+    way: Sequence[str],
+    *,
+    are_files: bool,
 ) -> Iterator[Advice]:
     """In which order; only what is needed, and the commands for it."""
     steps: list[tuple[str, tuple[Advice, ...]]] = []
     if any(one.breaks for one in found):
         words = "decide about the Workspaces marked ✗: another model or instance type, or their end"
         steps.append((words, ()))
-    keeping = Command("kubectl get workspaces -A -o yaml") + " > workspaces-before.yaml"
-    steps.append(("keep what there is:", (keeping,)))
-    words = f"apply the CRDs of KAITO {to} (helm upgrade leaves CRDs as they are), then upgrade its chart"
-    steps.append((words, ()))
-    if restarting := [one for one in found if one.outcome == "restarts"]:
+    if not is_reached(release, to):
+        keeping = Command("kubectl get workspaces -A -o yaml") + " > workspaces-before.yaml"
+        steps.append(("keep what there is:", (keeping,)))
+        words = f"apply the CRDs of KAITO {to} (helm upgrade leaves CRDs as they are), then upgrade its chart"
+        steps.append((words, ()))
+    if restarting := [one for one in found if one.outage.pods]:
         most = max(one.outage.most_s for one in restarting)
         words = (
             f"wait: {len(restarting)} {plural('Workspace', len(restarting))} will restart, all at once, when "
-            f"the new controller starts: {int(most // 60)} minutes at most"
+            f"the new controller starts: {span(most)} at most"
         )
         steps.append((words, ()))
     if any(one.is_rewritten for one in found):
@@ -103,6 +114,10 @@ def _steps(
         first: Advice = rewrite if are_files else printing + " > workspaces.yaml"
         second = Command("kaitoctl plan", *(where if are_files else ("-f", "workspaces.yaml")))
         steps.append(("rewrite the manifests, and look at what they change:", (first, second)))
+    if is_reached(release, to):
+        yield f"KAITO is {release} already: there is nothing to upgrade"
+        if not steps:
+            return
     steps.append(("verify:", (Command("kaitoctl upgrade verify --to", to, *(where if are_files else ())),)))
     yield "Order:"
     for number, (words, commands) in enumerate(steps, start=1):

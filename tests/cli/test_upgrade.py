@@ -59,9 +59,10 @@ def test_a_folder_is_planned_and_each_step_runs(offline: Shell, folder: Path) ->
         "kaitoctl plan -f models -R",
     ]
 
-    found = json.loads(
-        offline.kaitoctl("upgrade", "plan", "--to", "0.12.0", "-f", "models", "-o", "json", code=1).stdout
-    )
+    assert "is not given" not in done.stderr
+    guessed = offline.kaitoctl("upgrade", "plan", "--to", "0.12.0", "-f", "models", "-o", "json", code=1)
+    assert "--from is not given: the upgrade is judged as one from v0.4" in guessed.stderr
+    found = json.loads(guessed.stdout)
     assert [one["outcome"] for one in found["workspaces"]] == ["unmanaged", "restarts"]
     assert found["to"] == "v0.12.0" and found["workspaces"][1]["written"]["apiVersion"] == "kaito.sh/v1beta1"
     (folder / "new.yaml").write_text(
@@ -210,6 +211,9 @@ def test_an_upgrade_is_verified(today: Shell) -> None:
     assert "✗ KAITO v0.13 manages Workspaces: it is v0.12.0" in next_one.stdout
     assert "v0.13: judged as KAITO v0.12.0" in next_one.stderr
     assert "older than v0.12.0" in today.kaitoctl("upgrade", "plan", "--to", "v0.11", code=2).stderr
+    planned = today.kaitoctl("upgrade", "plan", "--to", "v0.12").stdout
+    assert planned.startswith("KAITO is v0.12.0 already: there is nothing to upgrade\n")
+    assert "Order:" not in planned
     (today.home / "w.yaml").write_text(OLD.replace("  preferredNodes: [gpu-a]\n", ""))
     today.apply(
         json.loads(today.kaitoctl("convert", "-f", "w.yaml", "--to", "v1beta1", "-o", "json").stdout)[
@@ -280,7 +284,7 @@ def test_machines_that_the_new_release_does_not_know_are_named(today: Shell) -> 
     plan = ("upgrade", "plan", "--from", "v0.3", "--to", "v0.12", "-o", "json")
     found = json.loads(today.run(str(BIN / "kaitoctl"), *plan).stdout)["workspaces"]
     (mine,) = [one for one in found if one["name"] == "old"]
-    assert (mine["outcome"], mine["nodesAsked"]) == ("restarts", 1)
+    assert (mine["outcome"], mine["nodesAsked"], mine["podsRestarted"]) == ("nothing", 1, 0)
     (words,) = mine["machines"]
     assert "Machine wsm is not waited for, it has no node" in words and "KAITO v0.12 deletes no" in words
     assert "kubectl delete machines.karpenter.sh wsm" in words

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kaitoctl.advice import text
 from kaitoctl.kaito import catalog, upgrade, validation
@@ -33,6 +36,10 @@ def effect(obj: Any, now: str = "v0.4", **more: Any) -> upgrade.Effect:
     return upgrade.effect(obj, source="x", now=now, to="v0.12", **more)
 
 
+def drawn(found: Sequence[upgrade.Effect], now: str = "v0.4", to: str = "v0.12") -> list[str]:
+    return list(map(text, upgrade_screen.lines(found, now, to, where=(), are_files=False)))
+
+
 STATEFUL_SET = {"kind": "StatefulSet", "status": {"replicas": 2}}
 
 
@@ -58,6 +65,60 @@ def test_what_becomes_of_the_pods(obj: Any, now: str, workload: Any, outcome: st
     assert found.outcome == outcome
     assert bool(found.outage.pods) == (outcome == "restarts")
     assert found.breaks or outcome not in ("unmanaged", "ends")
+
+
+@pytest.mark.parametrize("now", ["v0.3", "v0.4", "v0.9"])
+@pytest.mark.parametrize("preset", ["phi-4", "falcon-7b", "Somebody/Their-Model"])
+def test_nothing_restarts_or_ends_of_what_was_never_made(preset: str, now: str) -> None:
+    tuned = {**workspace(preset), "inference": None, "tuning": {"preset": {"name": preset}}}
+    for obj in (workspace(preset), tuned):
+        found = effect(obj, now, is_made=False)
+        assert (found.outcome, found.outage.pods) == ("nothing", 0)
+        first, *said = drawn([found], now)
+        assert "no workload" in first and not any("restart" in line for line in said)
+        if obj is not tuned:
+            assert bool(found.problems) == (preset == "falcon-7b"), "what is refused stays refused"
+        assert now != "v0.9" or found.nodes_asked is None, "the upgrade asks for no more than there was"
+
+
+def test_a_deployment_of_no_pods_is_replaced_and_nobody_goes_without_service() -> None:
+    for scaled in (
+        {"kind": "Deployment", "spec": {"replicas": 0}},
+        {"kind": "Deployment", "spec": {"replicas": 0}, "status": {"observedGeneration": 1}},
+    ):
+        found = effect(workspace(), workload=scaled)
+        assert (found.outcome, found.outage.pods) == ("restarts", 0)
+        assert not any("wait:" in line or "service" in line for line in drawn([found]))
+
+
+@pytest.mark.parametrize("seconds", [59, 1800, 3241, 3299, 3300, 3301])
+def test_one_output_names_one_time(seconds: float) -> None:
+    found = effect(workspace())
+    slow = structs.replace(found, outage=structs.replace(found.outage, most_s=seconds))
+    times = re.findall(r"([0-9]+ (?:minutes|seconds))", "\n".join(drawn([slow])))
+    assert len(times) == 2 and len(set(times)) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "to", "is_there"),
+    [
+        ("v0.12.0", "v0.12", True),
+        ("v0.12", "v0.12.0", True),
+        ("v0.12.3", "v0.12", True),
+        ("v0.12.0", "v0.12.1", False),
+        ("v0.4", "v0.12", False),
+        ("kaitoctl", "v0.12", False),
+    ],
+)
+def test_no_upgrade_is_ordered_to_the_release_that_is_there(now: str, to: str, is_there: bool) -> None:
+    fine = effect({**workspace(), "apiVersion": "kaito.sh/v1beta1"}, "v0.12")
+    said = drawn([fine], now, to)
+    assert any("its chart" in line for line in said) != is_there
+    assert any("nothing to upgrade" in line for line in said) == is_there
+    assert ("Order:" in said) != is_there
+    old = drawn([effect(workspace(), "v0.12")], now, to)
+    assert any("kaitoctl convert" in line or "-o manifests" in line for line in old), "it is to be rewritten"
+    assert any("its chart" in line for line in old) != is_there
 
 
 def test_what_is_written_instead_is_what_the_new_release_takes_or_what_breaks_is_said() -> None:

@@ -30,6 +30,7 @@ from kaitoctl.kaito.planning.outage import (
     outage,
     outage_of_replica,
     placing,
+    span,
     surges,
 )
 from kaitoctl.kaito.planning.plan import GIVEN, Change, Fate, Plan, is_plan, what_moved
@@ -66,6 +67,7 @@ __all__ = [
     "restart",
     "restarts_by_kaito",
     "set_problems",
+    "span",
     "surges",
     "what_moved",
 ]
