@@ -479,6 +479,38 @@ def test_a_paused_deployment_that_serves_as_it_should_is_no_trouble() -> None:
             "MutatingAdmissionPolicy add",
             "mutatingadmissionpolicies",
         ),
+        *(
+            (
+                f"ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {said}",
+                "ValidatingAdmissionPolicy p cannot judge the pods",
+                "validatingadmissionpolicybindings",
+            )
+            for said in (
+                "failed to configure binding: no params found for policy binding with `Deny` action",
+                "expression 'variables.team' resulted in error: no such key: team",
+            )
+        ),
+        (
+            "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: failed expression: has(object.x)",
+            "ValidatingAdmissionPolicy p forbids",
+            "validatingadmissionpolicies",
+        ),
+        *(
+            (
+                f'admission webhook "policy.sigstore.dev" denied the request: validation failed: {said}',
+                "does not reach what it has to ask",
+                "webhookconfigurations",
+            )
+            for said in (
+                'fetching image: Get "https://r.io/v2/": dial tcp: lookup r.io: i/o timeout',
+                'Get "https://r.io/v2/": x509: certificate signed by unknown authority',
+            )
+        ),
+        (
+            'admission webhook "policy.sigstore.dev" denied the request: no signatures found',
+            "policy.sigstore.dev forbids the pods",
+            "webhookconfigurations",
+        ),
         ('namespaces "ai" not found', "is gone", "namespace"),
         (
             "cannot set blockOwnerDeletion if an ownerReference refers",

@@ -32,6 +32,13 @@ class Refusal(Struct, frozen=True):
 # staging/src/k8s.io/pod-security-admission, pkg/controller/statefulset; etcd 3.6 (api/v3rpc/rpctypes);
 # OpenShift's SCC admission.
 REFUSALS = (
+    Refusal(  # of those that verify images: Sigstore's policy-controller, Kyverno, Ratify, Connaisseur
+        r"(?s)admission webhook \"?(?P<name>[^\s\"]+)\"? denied the request.{0,2000}"
+        r"(?:dial tcp|i/o timeout|TLS handshake timeout|no such host|x509: |status code 50\d)",
+        "admission webhook {name} does not reach what it has to ask, a registry for example",
+        "check its pods' way there (proxy, firewall, DNS): it does not object to the pods themselves",
+        webhook_failures.LIST,
+    ),
     Refusal(
         r"admission webhook \"?(?P<name>[^\s\"]+)\"? denied the request",
         "admission webhook {name} forbids the pods",
@@ -155,6 +162,14 @@ REFUSALS = (
         "Pod Security level {name} of the namespace forbids the pods",
         "bring the pod template in line, or ask who owns the namespace for another level",
         Command("kubectl get namespace {namespace} --show-labels"),
+    ),
+    Refusal(  # apiserver pkg/admission/plugin/policy/{generic,validating}
+        r"ValidatingAdmissionPolicy '(?P<name>[^\s']+)' with binding .{1,200} denied request: "
+        r"(?:failed to configure (?:binding|policy)|no params found|.{0,300}resulted in error|"
+        r"compilation error)",
+        "ValidatingAdmissionPolicy {name} cannot judge the pods, and refuses what it cannot judge",
+        "whoever owns it has to correct it (its expression, or the object that paramRef names)",
+        Command("kubectl describe validatingadmissionpolicies,validatingadmissionpolicybindings"),
     ),
     Refusal(
         r"ValidatingAdmissionPolicy '(?P<name>[^\s']+)' with binding .* denied request",
