@@ -77,7 +77,7 @@ async def wait_gone(client: Client, target: Target, deleted: Sequence[Going], ti
         cause = await _cause(client, target, key)
         left_over = f": {words} left" if words else ""
         others = len(left) - 1
-        beside = f"; neither {'is' if others == 1 else 'are'} {others} more" if others else ""
+        beside = f"; {others} more {'is' if others == 1 else 'are'} not gone either" if others else ""
         raise TimedOut(
             f"Workspace {key} is not gone after {layout.elapsed(timeout_s)}{left_over}{cause}{beside}",
             hint=Command("kaitoctl why", key.name, "-n", key.namespace),
