@@ -246,6 +246,27 @@ def test_an_adapter_that_cannot_be_copied(
     assert "container style" in cause["about"]
 
 
+@pytest.mark.parametrize(
+    ("tag", "code", "words"),
+    [
+        pytest.param("does-not-exist", "adapter-image-bad", "manifest unknown", marks=NO_KUBELET),
+        pytest.param("unauthorized", "image-unauthorized", "unauthorized", marks=NO_KUBELET),
+        pytest.param("empty-data", "adapter-empty", "no files", marks=NO_KUBELET),
+    ],
+)
+def test_an_adapter_that_a_container_cannot_fetch(
+    shell: Shell, namespace: str, blamed: Any, tag: str, code: str, words: str
+) -> None:
+    """KAITO v0.12 pulls adapters with a program, so no kubelet says ErrImagePull."""
+    adapters = [{"source": {"name": "style", "image": f"registry.example/style:{tag}"}}]
+    a100 = "Standard_NC24ads_A100_v4"
+    create(shell, namespace, instance_type=a100, preset={"name": "phi-4"}, adapters=adapters)
+    cause = blamed(code)
+    assert "adapter style" in cause["message"] and words in evidence(cause)
+    listed = shell.kaitoctl("list-adapters", "w", "-n", namespace, "-o", "json", code=1)
+    assert not any(row["loaded"] for row in json.loads(listed.stdout))
+
+
 # --- containers ------------------------------------------------------------------------------------------
 
 

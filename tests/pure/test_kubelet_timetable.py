@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaitoctl.kaito.desired import adapters
 from kaitoctl.kube.objects import Object, by_name, dig
+from kaitoctl.sandbox.clock import Clock
 from kaitoctl.sandbox.workloads.container_life import (
     FAULT_ANNOTATION,
     FAULT_CONTAINER_ANNOTATION,
@@ -16,6 +19,7 @@ from kaitoctl.sandbox.workloads.container_life import (
     NEVER,
     fault_of,
 )
+from kaitoctl.sandbox.workloads.container_logs import log_of
 from kaitoctl.sandbox.workloads.timetable import pod_at
 
 GPU = {"limits": {"nvidia.com/gpu": "1"}}
@@ -153,6 +157,57 @@ def test_a_pull_error_turns_into_a_back_off_that_says_why(image: str, words: str
     assert waiting["reason"] == "ImagePullBackOff"
     assert words in waiting["message"]
     assert at(obj, 100_000)["phase"] == "Pending"
+
+
+def puller(reference: str, way: str = "args") -> Object:
+    """As an init container of KAITO fetches an image: by its arguments, or by the text of a script."""
+    if way == "script":
+        script = f"set -e; d=$work/crash; skopeo copy docker://{reference} dir:/mnt/crash/oom"
+        return container("puller-style", image="quay.io/skopeo:1", command=["sh", "-c"], args=[script])
+    if way == "command":
+        return container("puller-style", image="oras:1", command=["oras", "pull", reference, "-o", "/crash"])
+    mount = {"name": "v", "mountPath": "/mnt/adapter"}
+    return {**adapters.puller(reference, "/mnt/adapter/crash", mount), "name": "puller-style"}
+
+
+@pytest.mark.parametrize("way", ["args", "script", "command"])
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        (
+            "example.org/team/does-not-exist:1",
+            "reading manifest 1 in example.org/team/does-not-exist: manifest",
+        ),
+        ("example.org:5000/style:pull-error", "in example.org:5000/style: manifest unknown"),
+        ("team/does-not-exist", "reading manifest latest in team/does-not-exist: manifest unknown"),
+        ("example.org/unauthorized@sha256:ab12", "unauthorized: authentication required"),
+        ("example.org/style:empty-data", "no files found"),
+        ("example.org/style:crash", "exit code 1"),
+    ],
+)
+def test_a_container_that_fetches_a_broken_image_ends_and_its_log_says_why(
+    reference: str, words: str, way: str
+) -> None:
+    obj = pod(inits=(puller(reference, way),))
+    ended = state(at(obj, 5.5), "puller-style")["terminated"]
+    assert ended["exitCode"] == 1
+    later = at(obj, 9)
+    assert state(later, "puller-style")["waiting"]["reason"] == "CrashLoopBackOff"
+    assert state(later)["waiting"]["reason"] == "PodInitializing"
+    assert words in log_of({**obj, "status": later}, "puller-style", Clock(lambda: datetime.now(UTC), 1.0))
+
+
+@pytest.mark.parametrize("way", ["args", "script", "command"])
+@pytest.mark.parametrize("reference", ["example.org/style:1", "crash.example.org/oom/style:1"])
+def test_a_container_that_fetches_a_good_image_ends_well(reference: str, way: str) -> None:
+    status = at(pod(inits=(puller(reference, way),)), 30)
+    assert state(status, "puller-style")["terminated"]["exitCode"] == 0 and ready(status)
+
+
+def test_what_an_incompatible_image_brings_fails_the_server_whoever_fetched_it() -> None:
+    status = at(pod(container(resources=GPU), inits=(puller("example.org/style:incompatible"),)), 20.5)
+    assert state(status, "puller-style")["terminated"]["exitCode"] == 0
+    assert state(status)["terminated"]["exitCode"] == 1
 
 
 def test_a_word_in_the_registry_or_folder_is_no_fault() -> None:

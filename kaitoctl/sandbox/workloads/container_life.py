@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -24,6 +25,11 @@ FAULTS = (
 
 _INCOMPATIBLE = "incompatible"
 _IMAGE_WORDS = {fault: fault for fault in FAULTS} | {"does-not-exist": "pull-error"}
+# What befalls a container that fetches such an image itself, with a program of its own: it ends.
+FETCH_FAULTS = {"pull-error": "fetch-error", "unauthorized": "fetch-unauthorized"}
+_FETCHED = re.compile(
+    r"(?<![\w./:@${-])(?:docker://)?((?:[\w.-]+(?::\d+)?/)+[\w.-]+(?:[:@][\w.:-]+)?)(?![\w/])", re.ASCII
+)
 PULL_S = 4.0
 INIT_S = 2.0
 LOAD_S = 1.0
@@ -84,16 +90,35 @@ def fault_of(pod: Object, container: Object, *, init: bool) -> str:
     chosen = annotations.get(FAULT_CONTAINER_ANNOTATION)
     if fault in FAULTS and (container["name"] == chosen if chosen else not init):
         return fault
-    image = _last_segment(container)
-    brought = "" if init else " ".join(map(_last_segment, dig(pod, "spec", "initContainers") or ()))
-    if _INCOMPATIBLE in brought:
+    inits = () if init else dig(pod, "spec", "initContainers") or ()
+    brought = [image for item in inits for image in (str(item.get("image") or ""), *fetched(item))]
+    if any(_INCOMPATIBLE in _last_segment(image) for image in brought):
         return _INCOMPATIBLE
-    found = next((fault for word, fault in _IMAGE_WORDS.items() if word in image), "")
+    found = fault_of_image(str(container.get("image") or ""))
+    if not found and init:
+        faults = filter(None, map(fault_of_image, fetched(container)))
+        found = next((FETCH_FAULTS.get(fault, fault) for fault in faults), "")
+    return found
+
+
+def fetched(container: Object) -> list[str]:
+    """The images that its command line names: what a program fetches that is no kubelet.
+
+    A path of files is none, nor is a name without a registry or folder, which any word of a script may be.
+    """
+    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    return [image for word in words for image in _FETCHED.findall(str(word))]
+
+
+def fault_of_image(image: str) -> str:
+    """The fault that its name or tag asks for, empty for none; what it brings to others is not its own."""
+    segment = _last_segment(image)
+    found = next((fault for word, fault in _IMAGE_WORDS.items() if word in segment), "")
     return "" if found == _INCOMPATIBLE else found
 
 
-def _last_segment(container: Object) -> str:
-    return str(container.get("image") or "").split("@")[0].rsplit("/", 1)[-1]
+def _last_segment(image: str) -> str:
+    return image.split("@")[0].rsplit("/", 1)[-1]
 
 
 class _Run(Struct, frozen=True):
@@ -128,7 +153,7 @@ def main_life(pod: Object, container: Object, begin: float, policy: str, until: 
 
 
 def _faulty(fault: str, load_s: float) -> _Run | None:
-    if fault in ("crash", "empty-data"):
+    if fault in ("crash", "empty-data", *FETCH_FAULTS.values()):
         return _Run(started_s=0, ends_s=CRASH_S, exit_code=1, reason="Error")
     if fault in ("cuda-oom", _INCOMPATIBLE):
         return _Run(started_s=0, ends_s=load_s / 2, exit_code=1, reason="Error")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kaitoctl.kube.objects import Object, by_name, dig
 from kaitoctl.sandbox.clock import Clock
-from kaitoctl.sandbox.workloads.container_life import answers_after_s, fault_of
+from kaitoctl.sandbox.workloads.container_life import answers_after_s, fault_of, fault_of_image, fetched
 
 _SHARDS = 16
 _LAST_WORDS = {
@@ -16,6 +16,11 @@ _LAST_WORDS = {
     "oom": "Loading checkpoint shards:  50% ...",
     "probe-never": "Waiting for the model to load ...",
     "incompatible": "RuntimeError: Error(s) in loading state_dict: size mismatch for layers.0.weight",
+}
+
+_REGISTRY_SAYS = {
+    "fetch-error": "reading manifest {tag} in {name}: manifest unknown",
+    "fetch-unauthorized": "reading manifest {tag} in {name}: unauthorized: authentication required",
 }
 
 
@@ -35,6 +40,8 @@ def log_of(pod: Object, container: str, clock: Clock) -> str:
         fault = fault_of(pod, spec, init=init)
         if words := _LAST_WORDS.get(fault):
             lines.append(words)
+        elif says := _REGISTRY_SAYS.get(fault):
+            lines += [_not_fetched(next(filter(fault_of_image, fetched(spec))), says)]
         elif dig(status, "state", "terminated") is not None:
             lines.append("Done.")
         elif init:
@@ -43,6 +50,17 @@ def log_of(pod: Object, container: str, clock: Clock) -> str:
             lines += _serving(spec, status, answers_after_s(spec, fault), clock)
         return "\n".join(lines) + "\n"
     return ""
+
+
+def _not_fetched(image: str, says: str) -> str:
+    """As skopeo says it. Source: containers/image 5 docker."""
+    name, tag = image, "latest"
+    for mark in ("@", ":"):
+        head, found, rest = image.rpartition(mark)
+        if found and "/" not in rest:
+            name, tag = head, rest
+            break
+    return f'level=fatal msg="initializing source docker://{image}: {says.format(tag=tag, name=name)}"'
 
 
 def _serving(spec: Object, status: Object, load_s: float, clock: Clock) -> list[str]:

@@ -24,6 +24,9 @@ An image whose last path segment (name and tag) contains the image word below ha
 | `probe-never`  | `probe-never`                  | the server never answers a probe                       |
 | `incompatible` | `incompatible`, in the image   | main containers cannot use what the init container     |
 |                | of an *init* container         | brought: exit code 1 half way through loading          |
+
+An init container may also fetch an image by itself: one that its command or arguments name. It has the fault
+of that image where its own has none; in place of ErrImagePull it ends, with the registry's answer in its log.
 """
 
 from __future__ import annotations
