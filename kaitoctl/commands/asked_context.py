@@ -177,7 +177,7 @@ def _missing(path: str, named: Named, namespace: str, *, is_new: bool) -> Missin
         create = kubectl_hints.create(named.kind, named.name, namespace, path=path)
     what = f"{path}: there is no {named.kind} {named.name} in namespace {namespace}"
     if path.endswith("modelAccessSecret"):  # KAITO marks it as optional
-        return Missing(f"{what}; the pods start without its token", is_new, create)
+        return Missing(f"{what}; without it, the pods have no token to load the model with", is_new, create)
     if named.kind == "PersistentVolumeClaim":
         return Missing(f"{what}; no node takes the pods until there is one", is_new, create)
     return Missing(f"{what}; the pods wait for it", False, create)

@@ -47,6 +47,12 @@ def create(kind: str, name: str, namespace: str, *, path: str = "") -> Command:
     return Command("kubectl create configmap", name, "-n", namespace, _FROM.get(path, "--from-file=FILE"))
 
 
+def put_into_secret(name: str, namespace: str, key: str) -> Command:
+    """How to give a Secret that exists a further key: what creates one refuses."""
+    patch = f'{{"stringData":{{"{key}":"VALUE"}}}}'
+    return Command("kubectl patch secret", name, "-n", namespace, "-p", patch)
+
+
 def pods_on(node: str) -> Command:
     """The pods of a node, of every namespace."""
     return Command("kubectl get pods -A --field-selector", f"spec.nodeName={node}")

@@ -27,6 +27,7 @@ CHANGES = {
     "kubectl patch service": "test_harms_nobody: of a Service that reaches nobody",
     'kubectl patch {} {} --type=merge -p {"metadata":{"finalizers":null}}': "pure/"
     "test_deletion_causes.py: only where nothing serves and no machine is known to be left, which it says",
+    "kubectl patch secret": "cli/test_validate.py: only of a Secret without the key, and its others stay",
     "kubectl patch deployment": "pure/test_planning.py: only how pods are replaced, none restarts by it",
     "kubectl patch job": "lets a suspended Job of the Workspace's own go on",
     "kubectl scale": "test_harms_nobody: the Workspace's own, from 0",

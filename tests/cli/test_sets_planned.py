@@ -87,7 +87,7 @@ def test_secrets_that_a_set_names_are_looked_for_before_it_is_written(
     made = ("--docker-server=r.example", "--docker-username=u", "--docker-password=p")
     sandbox_shell.kubectl("create", "secret", "docker-registry", "absent", *made)
     shown = sandbox_shell.kaitoctl("plan", "-f", str(file), code=2)
-    said = "there is no Secret token in namespace default; the pods start without its token"
+    said = "there is no Secret token in namespace default; without it, the pods have no token to load"
     assert said in " ".join(shown.stdout.split())
     sandbox_shell.kubectl("create", "secret", "generic", "token", "--from-literal=HF_TOKEN=x")
     sandbox_shell.kaitoctl("plan", "-f", str(file), code=1)

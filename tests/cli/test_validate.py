@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -446,6 +447,10 @@ def test_what_a_workspace_names_and_is_not_there_is_named(shell: Shell, namespac
     (document,) = json.loads(done.stdout)["documents"]
     assert codes(document) == [("KW187", "error")]
     assert "canary" not in done.stdout + done.stderr
+    (hint,) = [problem["hint"] for problem in document["problems"]]
+    assert "kubectl patch secret hf" in hint
+    shell.run(*shlex.split(hint.replace("VALUE", "hf_canary")))
+    assert set(shell.get("secret", "hf", "-n", namespace)["data"]) == {"TOKEN", "HF_TOKEN"}
 
     shell.apply({**secret, **hidden, "stringData": {"HF_TOKEN": "hf_canary"}})
     assert codes(judged(shell, *arguments)[0]) == []

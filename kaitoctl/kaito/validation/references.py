@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from kaitoctl.advice import Command
+from kaitoctl.kaito import kubectl_hints
 from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object, ObjectKey, dig
@@ -77,13 +77,7 @@ def problems(subject: Subject) -> Iterator[Problem]:
         if found is None:
             yield _missing(item, place)
         elif item.kind == SECRET and not _has(found, item.key):
-            hint = Command(
-                "kubectl create secret generic",
-                place.name,
-                "-n",
-                place.namespace,
-                "--from-literal=HF_TOKEN=...",
-            )
+            hint = kubectl_hints.put_into_secret(place.name, place.namespace, item.key)
             message = f"Secret {place} has no key {item.key}"
             yield error(item.path, "KW187", message, hint if item.key == _TOKEN else "")
 
