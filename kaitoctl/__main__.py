@@ -31,7 +31,9 @@ def main() -> None:
         run()
     except KeyboardInterrupt:  # so early that nothing has begun
         from kaitoctl.errors import ExitCode
+        from kaitoctl.screens.stream import write
 
+        write(sys.stderr, "interrupted")
         sys.exit(ExitCode.INTERRUPTED)
     finally:
         # An ending interpreter looks for garbage three times in all that was ever imported, 20 ms.

@@ -19,6 +19,7 @@ from kaitoctl.commands import (
     adapter_file,
     consent,
     follow,
+    invocation,
     named_objects,
     observe_adapters,
     option_values,
@@ -33,7 +34,7 @@ from kaitoctl.commands.kaito_detection import as_said
 from kaitoctl.commands.observe_deeply import with_evidence
 from kaitoctl.commands.observe_workspace import snapshot_of
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, NegativeAnswer, TimedOut
+from kaitoctl.errors import ApiError, InputError, KaitoctlError, NegativeAnswer, TimedOut
 from kaitoctl.kaito import adapter_rollout, adapters, validation
 from kaitoctl.kaito.diagnosis import diagnose
 from kaitoctl.kaito.own_workloads import is_made_by_us, is_written_by_us
@@ -95,7 +96,7 @@ def run(
     except KeyboardInterrupt:
         lists = Command("kaitoctl list-adapters", name, *target.in_namespace)
         hint = "what was already applied stays; see: " + lists
-        raise Interrupted("interrupted", hint=target.text(hint)) from None
+        raise invocation.interrupted(target.text(hint)) from None
 
 
 async def _run(

@@ -72,7 +72,11 @@ async def connected(
         ) as connection:
             host = connection.host
             _say_whom(connection)
-            yield connection
+            try:
+                yield connection
+            finally:
+                if connection.has_written:
+                    invocation.note_write()
     except KaitoctlError as error:
         error.flags = target.flags
         if isinstance(error, ApiError) and error.status == 401:

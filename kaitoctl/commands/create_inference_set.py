@@ -6,7 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import certain_write, follow_fleet, named_objects, option_values, plan_effects
+from kaitoctl.commands import (
+    certain_write,
+    follow_fleet,
+    invocation,
+    named_objects,
+    option_values,
+    plan_effects,
+)
 from kaitoctl.commands.asked_context import as_webhook_sees
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager, served_versions
 from kaitoctl.commands.kaito_detection import as_said
@@ -14,7 +21,7 @@ from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.target_release import check_manager
 from kaitoctl.commands.workspace_options import SetOptions
-from kaitoctl.errors import ApiError, InputError, Interrupted
+from kaitoctl.errors import ApiError, InputError
 from kaitoctl.kaito import (
     api,
     catalog_file,
@@ -64,8 +71,8 @@ def create_inference_set(*, name: str, given: SetOptions, managed: ManagedBy, ta
         return asyncio.run(_create(target, made, given, timeout_s, known, managed))
     except KeyboardInterrupt:
         look = Command("kaitoctl status", name, *target.in_namespace)
-        raise Interrupted(
-            "interrupted", hint=target.text("what was already applied stays; " + look + " shows it")
+        raise invocation.interrupted(
+            target.text("what was already applied stays; " + look + " shows it")
         ) from None
 
 

@@ -9,12 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import option_values
+from kaitoctl.commands import invocation, option_values
 from kaitoctl.commands.new_manifest import ManifestOptions, RequestedManifest, judge, refusal_of, show
 from kaitoctl.commands.option_values import ManagedBy
 from kaitoctl.commands.target import Target
 from kaitoctl.commands.workspace_options import WorkspaceOptions
-from kaitoctl.errors import InputError, Interrupted
+from kaitoctl.errors import InputError
 from kaitoctl.kaito import api, catalog_file, convert, manifest, templates, validation
 from kaitoctl.kaito.validation import OWN
 from kaitoctl.kaito.validation.releases import nearest
@@ -80,8 +80,8 @@ def create_workspace(*, name: str, given: WorkspaceOptions, managed: ManagedBy, 
         asyncio.run(create_on_cluster.create(target, wanted, how))
     except KeyboardInterrupt:
         status = Command("kaitoctl status", name, *target.in_namespace, "-w")
-        raise Interrupted(
-            "interrupted", hint=target.text("what was already applied stays; " + status + " follows it")
+        raise invocation.interrupted(
+            target.text("what was already applied stays; " + status + " follows it")
         ) from None
 
 

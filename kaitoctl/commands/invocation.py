@@ -11,9 +11,11 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kaitoctl.advice import Variable
+from kaitoctl.errors import Interrupted
 from kaitoctl.screens import output
 
 if TYPE_CHECKING:
+    from kaitoctl.advice import Advice
     from kaitoctl.kube.overrides import Overrides
 
 T = TypeVar("T")
@@ -23,6 +25,7 @@ REQUESTS = 6
 TRACEBACKS = 8
 
 _given: dict[str, Any] = {}
+_WRITTEN = "has_written"
 
 CLUSTER_KEYS = {
     "server": "server",
@@ -65,6 +68,22 @@ def answer_of(asking: Coroutine[Any, Any, T]) -> T:
 
     asyncio.run(ask())
     return answers[0]
+
+
+def note_write() -> None:
+    """Remember that the cluster may have been changed."""
+    _given[_WRITTEN] = True
+
+
+def interrupted(stays: Advice) -> Interrupted:
+    """How a command that writes ends on Ctrl-C.
+
+    Args:
+        stays: what to say where it may have changed the cluster already.
+    """
+    if not _given.get(_WRITTEN):
+        return Interrupted("interrupted; nothing was written")
+    return Interrupted("interrupted", hint=stays)
 
 
 def keep(name: str, value: Any) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import certain_write, consent, follow, option_values, plan_effects
+from kaitoctl.commands import certain_write, consent, follow, invocation, option_values, plan_effects
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.option_values import ManagedBy, Named
 from kaitoctl.commands.target_release import check_manager
-from kaitoctl.errors import ApiError, InputError, Interrupted, KaitoctlError, Unreachable
+from kaitoctl.errors import ApiError, InputError, KaitoctlError, Unreachable
 from kaitoctl.kaito import catalog_file
 from kaitoctl.kube import request
 from kaitoctl.kube.conditions import timestamp
@@ -73,7 +73,7 @@ def restart(
     except KeyboardInterrupt:
         command = Command("kaitoctl status", *map(str, asked), *target.in_namespace, "-w")
         hint = target.text("what was already applied stays; " + command + " follows")
-        raise Interrupted("interrupted", hint=hint) from None
+        raise invocation.interrupted(hint) from None
 
 
 async def _restart(target: Target, names: Sequence[Named], how: _RestartOptions) -> None:

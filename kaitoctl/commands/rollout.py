@@ -173,7 +173,7 @@ def undo(
     except KeyboardInterrupt:
         command = Command("kaitoctl rollout status", str(asked), *target.in_namespace)
         hint = target.text("what was already applied stays; " + command + " follows it")
-        raise Interrupted("interrupted", hint=hint) from None
+        raise invocation.interrupted(hint) from None
 
 
 async def _undo(target: Target, asked: Named, to_number: int | None, how: RolloutOptions) -> None:

@@ -22,7 +22,7 @@ from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.name_lookup import fleet_named
 from kaitoctl.commands.option_values import parse_name
 from kaitoctl.commands.rollout_options import RolloutOptions
-from kaitoctl.errors import ApiError, InputError, Interrupted, NegativeAnswer
+from kaitoctl.errors import ApiError, InputError, NegativeAnswer
 from kaitoctl.kaito import undo
 from kaitoctl.kaito.fleet import history, kinds, validation
 from kaitoctl.kaito.fleet.strategy import PAUSED
@@ -222,7 +222,7 @@ def set_paused(
         asyncio.run(_set_paused(target, asked.name, paused, how))
     except KeyboardInterrupt:
         hint = target.text(Command("kaitoctl status", asked.name, *target.in_namespace))
-        raise Interrupted("interrupted", hint=hint) from None
+        raise invocation.interrupted(hint) from None
 
 
 async def _set_paused(target: Target, name: str, paused: bool, how: RolloutOptions) -> None:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from kaitoctl.advice import Advice, Command
 from kaitoctl.errors import InputError, NegativeAnswer, TimedOut
 from kaitoctl.screens import output
 
@@ -224,10 +225,17 @@ async def _until_it_answers(sandbox: Folder, process: subprocess.Popen[bytes] | 
             raise _ended_early(sandbox)
         if time.monotonic() > deadline:
             raise TimedOut(
-                f"sandbox {sandbox.name} does not answer after {_START_TIMEOUT_S:.0f} s",
-                hint=f"its log: {sandbox.log}",
+                f"sandbox {sandbox.name} does not answer after {_START_TIMEOUT_S:.0f} s; it goes on starting",
+                hint=_when_late(sandbox),
             )
         await asyncio.sleep(0.02)
+
+
+def _when_late(sandbox: Folder) -> Advice:
+    """The commands for a sandbox that was left to start, which may only be slow."""
+    named = ("--sandbox-name", sandbox.name)
+    again, ends = Command("kaitoctl sandbox up", *named), Command("kaitoctl sandbox down", *named)
+    return again + " waits for it again; " + ends + f" stops it; its log: {sandbox.log}"
 
 
 def stop(name: str) -> bool:

@@ -80,6 +80,8 @@ class Client:
         self.host = self._transport.host
         self._patient = patient
         self._timeout_s = request_timeout_s
+        self.has_written = False
+        """Whether a request was sent that may have changed the cluster, answered or not."""
 
     @classmethod
     def from_official(
@@ -270,6 +272,7 @@ class Client:
 
     async def _read(self, request: Request, body: bytes | None) -> bytes | bytearray:
         """The body that answers a request."""
+        self.has_written |= request.is_write
         timeout_s = _REQUEST_TIMEOUT_S if self._timeout_s is None else self._timeout_s
         silence_s = _SILENCE_S if self._patient and not request.is_write and self._timeout_s is None else None
         with self._transport.no_answer_explained():

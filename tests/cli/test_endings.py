@@ -11,6 +11,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -24,7 +25,10 @@ from fake_server import always, serving
 from shell import BIN, Shell
 
 import kaitoctl
+from kaitoctl.advice import text
+from kaitoctl.commands import sandbox_process
 from kaitoctl.commands.observe_workspace import snapshot_of
+from kaitoctl.errors import TimedOut
 from kaitoctl.kube.client import Client
 from kaitoctl.kube.kubeconfig import Server
 from kaitoctl.kube.objects import ObjectKey
@@ -120,6 +124,62 @@ def test_who_follows_in_a_pipe_ends_with_a_word_and_its_code(
     assert b"Warning" not in said
 
 
+SIZE = ("--preset", "falcon-7b", "--instance-type", "Standard_NC12s_v3", "--yes")
+WRITING = [
+    ("create", "workspace", "cc", *SIZE),
+    ("create", "inference-set", "cc", "--preset", "phi-4", "--instance-type", "Standard_NC24ads_A100_v4"),
+    ("add-adapter", "cc", "--name", "style", "--image", "registry.example/style:1", "--yes"),
+    ("remove-adapter", "cc", "--name", "style", "--yes"),
+    ("restart", "cc", "--yes"),
+    ("rollout", "undo", "cc", "--yes"),
+    ("rollout", "pause", "cc"),
+]
+
+
+@pytest.mark.parametrize("arguments", WRITING, ids=[" ".join(item[:2]) for item in WRITING])
+def test_who_has_written_nothing_when_interrupted_says_so(
+    offline: Shell, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """The server takes the connection and does not answer: so far the command has only asked."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        server = {"server": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        kubeconfig = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": server}],
+            "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+            "current-context": "c",
+        }
+        (tmp_path / "silent").write_text(yaml.safe_dump(kubeconfig))
+        ours, theirs = os.pipe()
+        where = ("--kubeconfig", str(tmp_path / "silent"))
+        process = offline.start(*arguments, *where, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        asked, _ = silent.accept()
+        with asked:
+            process.send_signal(signal.SIGINT)
+            said = read_all(ours)
+    assert process.wait(20) == 130, said
+    assert b"interrupted; nothing was written" in said and b"already applied" not in said
+
+
+def test_who_has_written_when_interrupted_says_where_to_look(
+    sandbox_shell: Shell, endings: str, tmp_path: Path
+) -> None:
+    ours, theirs = os.pipe()
+    label = ("--label", "sandbox.kaitoctl.dev/fault=never-joins")
+    process = sandbox_shell.start(
+        "create", "workspace", "cc", *SIZE, *label, "-n", endings, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    read_until(ours, b"preparing nodes")
+    process.send_signal(signal.SIGINT)
+    said = b" ".join(read_all(ours).split())
+    assert process.wait(20) == 130
+    assert b"what was already applied stays; kaitoctl status cc" in said, said
+
+
 @pytest.mark.parametrize(("number", "code"), ENDINGS, ids=["int", "term"])
 @pytest.mark.parametrize("arguments", [("status", "never", "-w"), ("status", "-w")], ids=["one", "list"])
 def test_who_draws_on_a_terminal_gives_the_cursor_back(
@@ -187,9 +247,31 @@ def test_a_sandbox_whose_start_is_interrupted_is_not_left_behind(
     said = read_all(ours)
     try:
         assert process.wait(20) in (130, 143), said
+        assert b"interrupted" in said
         assert "hasty     up" not in shell.kaitoctl("sandbox", "status").stdout
     finally:
         shell.run(str(BIN / "kaitoctl"), "sandbox", "down", "--delete")
+
+
+def test_who_is_interrupted_while_python_starts_says_so(tmp_path: Path) -> None:
+    """No command has begun, and a busy machine may take seconds until then."""
+    code = "import kaitoctl.cli.app as app, kaitoctl.__main__ as program\n"
+    code += "def interrupt():\n raise KeyboardInterrupt\napp.main = interrupt\nprogram.main()"
+    done = Shell(tmp_path, "early").run(sys.executable, "-c", code, "sandbox", "up")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_sandbox_that_starts_slowly_is_told_of_with_what_waits_and_what_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAITOCTL_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(sandbox_process, "_START_TIMEOUT_S", 0.0)
+    with sandbox_process.hold(sandbox_process.folder("late")), pytest.raises(TimedOut) as caught:
+        asyncio.run(sandbox_process.ensure_up("late"))
+    assert "goes on starting" in caught.value.message
+    hint = text(caught.value.hint)
+    assert "kaitoctl sandbox up --sandbox-name late waits" in hint
+    assert "kaitoctl sandbox down --sandbox-name late stops it" in hint
 
 
 def test_a_sandbox_is_restarted_when_other_files_are_where_it_runs_from(tmp_path: Path) -> None:
