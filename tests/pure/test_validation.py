@@ -300,6 +300,18 @@ def test_a_value_that_nobody_filled_in_is_named(
     assert not any("filled in" in str(one.hint) for one in plain)
 
 
+@pytest.mark.parametrize("target", ["v0.12", OWN])
+@pytest.mark.parametrize("model", [one for one in catalog.models().values() if one.gated], ids=lambda one: one.id)
+def test_a_gated_model_needs_a_token_whoever_makes_its_server(model: catalog.Model, target: str) -> None:
+    def told(**more: Any) -> list[str]:
+        obj = workspace(inference__preset__name=model.id, **more) | {"apiVersion": "kaito.sh/v1beta1"}
+        return [one.severity for one in validation.judge(obj, Setting(target)) if one.code == "KW166"]
+
+    assert told() == ["warning"]
+    assert told(inference__preset__presetOptions={"modelAccessSecret": "hf"}) == []
+    assert told(metadata__annotations={"kaito.sh/use-local-weights": "true"}) == []
+
+
 @pytest.mark.parametrize("target", ["v0.3", "v0.4", "v0.4.6", "v0.9", "v0.12", OWN])
 def test_a_type_without_a_gpu_is_said_to_have_none(target: str) -> None:
     def said(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kaitoctl.advice import Advice, Command
 from kaitoctl.kaito.api import ANNOTATION_RUNTIME
+from kaitoctl.kaito.catalog import Model
 from kaitoctl.kaito.validation import ignored_fields, releases
 from kaitoctl.kaito.validation.grammar import image_fault, is_dns_name, is_full_image
 from kaitoctl.kaito.validation.problem import (
@@ -67,8 +68,10 @@ def preset_problems(subject: Subject, where: str, preset: Mapping[str, Any]) -> 
             yield from _listed_preset(subject, where, name)
         elif not subject.is_made_as_model:
             yield from _old_preset(subject, where, name, preset)
-        elif subject.model_named(name) is None:
+        elif (known := subject.model_named(name)) is None:
             yield _of_unknown_size(subject, where, name)
+        else:
+            yield from _token(subject, where, known, options)
     private = preset.get("accessMode") == "private"
     has_base_image = subject.is_made_as_model or (
         subject.release and not subject.is_old and subject.is_v1beta1
@@ -208,7 +211,13 @@ def _model(subject: Subject, where: str, name: str, options: Mapping[str, Any]) 
         yield warning(
             f"{where}.name", "KW149", f"{name[:80]} is not in the catalog; its size is not known", hint
         )
-    elif known.gated and not options.get("modelAccessSecret") and not _has_local_weights(subject):
+    else:
+        yield from _token(subject, where, known, options)
+
+
+def _token(subject: Subject, where: str, known: Model, options: Mapping[str, Any]) -> Iterator[Problem]:
+    """That Hugging Face hands a model out to nobody without a token, whoever manages its server."""
+    if known.gated and not options.get("modelAccessSecret") and not _has_local_weights(subject):
         yield warning(
             f"{where}.presetOptions",
             "KW166",
