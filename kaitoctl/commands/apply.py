@@ -97,7 +97,7 @@ def apply(
     documents = written
     if prune:
         written = pruning.select_documents(written, selector)
-    asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known)
+    asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known, target.flags)
     chosen = selector if prune else ""
     again = _again(given, kept, target, asked, catalog, chosen)
     how = _ApplyOptions(
@@ -298,7 +298,7 @@ async def _agree(plan: Plan, pruned: int, *, yes: bool) -> None:
         raise InputError(
             "this buys nodes, restarts pods or removes something, and there is no terminal to confirm it on; "
             "nothing was written",
-            hint="add --yes to skip the confirmation prompt, or preview it with " + Command("kaitoctl plan"),
+            hint="add --yes to skip the confirmation prompt, or preview it with --dry-run=server",
         )
     if not yes:
         number = len(plan.written)

@@ -19,6 +19,7 @@ from kaitoctl.kaito import estimate, kubectl_hints
 from kaitoctl.kaito.diagnosis import references
 from kaitoctl.kaito.fleet import kinds
 from kaitoctl.kaito.fleet.replicas import workspace_of
+from kaitoctl.kaito.kubectl_hints import HUB_KEY
 from kaitoctl.kaito.snapshot import NAMED_KINDS
 from kaitoctl.kaito.validation import OWN, is_dns_name
 from kaitoctl.kaito.validation import config_maps as rules_of_config_maps
@@ -29,7 +30,7 @@ from kaitoctl.screens import output
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
-    from kaitoctl.advice import Advice
+    from kaitoctl.advice import Advice, ClusterFlags
     from kaitoctl.kaito.node_check import Rules
     from kaitoctl.kaito.snapshot import Named
     from kaitoctl.kaito.validation import Setting
@@ -99,22 +100,21 @@ async def looked_up(client: Client, kind: Kind, key: ObjectKey) -> tuple[Object 
 
 
 class Missing(NamedTuple):
-    """What is said of an object that a Workspace names and nobody has.
+    """What is said of an object that a Workspace names, and nobody has, or that lacks what is read of it.
 
     Args:
         message: what is missing, and what comes of it.
         is_refused: whether pods would never serve for it, so that nothing is written.
-        create: the command that makes one; empty where none can be given.
+        create: the command that makes it, or adds what it lacks; empty where none can be given.
     """
 
     message: str
     is_refused: bool
     create: Advice = ""
 
-    @property
-    def line(self) -> str:
+    def line(self, flags: ClusterFlags) -> str:
         """The message, with the command behind it."""
-        return self.message + (f" ({text(self.create)})" if self.create else "")
+        return self.message + (f" ({text(self.create, flags)})" if self.create else "")
 
 
 async def missing_references(
@@ -124,7 +124,7 @@ async def missing_references(
     *,
     before: Object | None = None,
 ) -> list[Missing]:
-    """What a Workspace or set names and nobody has.
+    """What a Workspace or set names and nobody has, or lacks what is read of it.
 
     Args:
         obj: the Workspace or set.
@@ -145,16 +145,25 @@ async def missing_references(
             found.append(_missing(path, named, key.namespace, is_new=is_new))
         elif there is not None and path == "pull" and (type_ := there.get("type")) not in _PULLS:
             found.append(Missing(f"Secret {named.name} is of type {type_}, not a pull secret", is_new))
+        elif there is not None and path.endswith(_OF_HUB) and HUB_KEY not in (there.get("data") or ()):
+            what = f"{path}: Secret {named.name} has no key {HUB_KEY}; {_WITHOUT}"
+            found.append(
+                Missing(what, is_new, kubectl_hints.put_into_secret(named.name, key.namespace, HUB_KEY))
+            )
     return found
 
 
-def lines_of(missing: Iterable[Missing]) -> tuple[list[str], list[str]]:
+def lines_of(missing: Iterable[Missing], flags: ClusterFlags) -> tuple[list[str], list[str]]:
     """In words, what is refused for it, and what is only to be known."""
     refused: list[str] = []
     known: list[str] = []
     for item in missing:
-        (refused if item.is_refused else known).append(item.line)
+        (refused if item.is_refused else known).append(item.line(flags))
     return refused, known
+
+
+_OF_HUB = "modelAccessSecret"
+_WITHOUT = "without it, the pods have no token to load the model with"  # KAITO marks it as optional
 
 
 # The kubelet takes no other for a pull secret: Kubernetes v1.37 `pkg/credentialprovider/secrets`.
@@ -176,8 +185,8 @@ def _missing(path: str, named: Named, namespace: str, *, is_new: bool) -> Missin
     if not of_registry and named.kind in ("Secret", "ConfigMap"):
         create = kubectl_hints.create(named.kind, named.name, namespace, path=path)
     what = f"{path}: there is no {named.kind} {named.name} in namespace {namespace}"
-    if path.endswith("modelAccessSecret"):  # KAITO marks it as optional
-        return Missing(f"{what}; without it, the pods have no token to load the model with", is_new, create)
+    if path.endswith(_OF_HUB):
+        return Missing(f"{what}; {_WITHOUT}", is_new, create)
     if named.kind == "PersistentVolumeClaim":
         return Missing(f"{what}; no node takes the pods until there is one", is_new, create)
     return Missing(f"{what}; the pods wait for it", False, create)

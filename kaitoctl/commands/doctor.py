@@ -209,7 +209,7 @@ async def _workspaces(cluster: Examined) -> AsyncIterator[Check]:
 
 
 async def _serving(cluster: Examined) -> AsyncIterator[Check]:
-    """Workspaces that their controller takes for ready, and that serve nobody."""
+    """Workspaces that have failed, or that their controller takes for ready while they serve nobody."""
     client = cluster.client
     try:
         async with observe_overview(client, client.namespace, once=True) as picture:
@@ -218,7 +218,7 @@ async def _serving(cluster: Examined) -> AsyncIterator[Check]:
         if error.status == 404:
             return  # no Workspaces at all: said above
         raise
-    down = [row for row in rows if row.state == "NotServing"]
+    down = [row for row in rows if row.state in ("NotServing", "Failed")]
     ready = sum(row.state == "Ready" for row in rows)
     now = datetime.now(UTC)
     waiting = [
@@ -231,8 +231,11 @@ async def _serving(cluster: Examined) -> AsyncIterator[Check]:
     lacking = {what: doctor_rights.to_list(what, client.namespace) for what in hidden if rows}
     for what, right in lacking.items():
         yield unseen("workspaces", "serving", f"whether Workspaces serve, by their {what},", right)
-    if ready and not down and not any(right.is_everyones for right in lacking.values()):
-        message = f"{ready} {'Workspace serves' if ready == 1 else 'Workspaces serve'} in {client.namespace}"
+    if ready and not any(right.is_everyones for right in lacking.values()):
+        number = f"{ready}" if ready == len(rows) else f"{ready} of {len(rows)}"
+        message = (
+            f"{number} {'Workspace serves' if len(rows) == 1 else 'Workspaces serve'} in {client.namespace}"
+        )
         yield Check("workspaces", "serving", "ok", message)
     for row in down[:MOST_SHOWN]:
         look = Command("kaitoctl why", row.key.name, "-n", row.key.namespace)

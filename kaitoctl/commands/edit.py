@@ -163,7 +163,7 @@ async def _judged(
             return seen, list(problems), []
         look_up = partial(asked_context.looked_up, client)
         missing = await asked_context.missing_references(goal, look_up, before=before)
-    refused, known = asked_context.lines_of(missing)
+    refused, known = asked_context.lines_of(missing, target.flags)
     return seen, refused, [*warnings, *known]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaitoctl.advice import Advice, Command, text
+from kaitoctl.advice import NO_FLAGS, Advice, ClusterFlags, Command, text
 from kaitoctl.commands import plan_effects, plan_world
 from kaitoctl.commands.asked_context import (
     config_maps_named,
@@ -67,12 +67,14 @@ class PlanRequest(Struct, frozen=True):
         managed: who manages Workspaces, as far as the user says it.
         force: take fields over from other managers.
         catalog: of presets and instance types.
+        flags: what points the commands that are advised at the same cluster.
     """
 
     is_sandbox: bool
     managed: ManagedBy
     force: bool
     catalog: Catalog = SHIPPED
+    flags: ClusterFlags = NO_FLAGS
 
 
 async def make(client: Client, written: Sequence[Written], asked: PlanRequest) -> Plan:
@@ -200,7 +202,7 @@ class _Judge:
             else:
                 problems, more = await self._references(body, before)
         except ApiError as error:
-            return _refusal(one, *problems, _words(error, one, kind), warnings=warnings)
+            return _refusal(one, *problems, _words(error, one, kind, self._asked.flags), warnings=warnings)
         if problems:
             return _refusal(one, *problems, warnings=warnings)
         after = with_type(kind, after)
@@ -285,7 +287,8 @@ class _Judge:
         return problems, warnings
 
     async def _references(self, body: Object, before: Object | None) -> tuple[list[str], list[str]]:
-        return lines_of(await missing_references(body, self._look_up, self._config_maps, before=before))
+        missing = await missing_references(body, self._look_up, self._config_maps, before=before)
+        return lines_of(missing, self._asked.flags)
 
     async def _look_up(self, kind: Kind, key: ObjectKey) -> tuple[Object | None, bool]:
         """As `looked_up`, asked for once."""
@@ -294,7 +297,7 @@ class _Judge:
         return await asyncio.shield(self._named[kind, key])
 
 
-def _words(error: ApiError, one: Written, kind: Kind) -> str:
+def _words(error: ApiError, one: Written, kind: Kind, flags: ClusterFlags) -> str:
     """The server's refusal, with what helps.
 
     Raises:
@@ -309,4 +312,4 @@ def _words(error: ApiError, one: Written, kind: Kind) -> str:
         return f"the cluster does not serve {one.obj.get('apiVersion')}"
     found = explain_refusal(error, namespace=one.key.namespace, rights=rights_to_apply(kind))
     hint = "--force-conflicts takes the fields over" if what == "field-owner" else found.hint
-    return found.message + (f" ({text(hint)})" if hint else "")
+    return found.message + (f" ({text(hint, flags)})" if hint else "")

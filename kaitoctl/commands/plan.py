@@ -39,7 +39,7 @@ def plan(
     costs = read_prices(prices)
     known = catalog_file.read(catalog)
     check_manager(managed)
-    asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known)
+    asked = make_plan.PlanRequest(target.sandbox, managed, force_conflicts, known, target.flags)
     # All that is read from now on is kept until the plan is shown: looking for garbage among it finds none,
     # and takes a tenth of a plan for hundreds of Workspaces.
     gc.set_threshold(1_000_000)

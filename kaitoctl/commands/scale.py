@@ -67,7 +67,10 @@ async def _scale(target: Target, asked: Named, count: int, how: RolloutOptions) 
         live, key = found, key_of(found)
         goal = {**live, "resource": {**(live.get("resource") or {}), "count": count}}
         if count < 1:
-            raise InputError(f"Workspace {key}: --count {count}: it needs at least one node")
+            hint = "to give its nodes back: " + Command("kaitoctl delete", key.name, "-n", key.namespace)
+            raise InputError(
+                f"a Workspace has at least one node: {key} cannot have {count}", hint=target.text(hint)
+            )
         if how.output is None and node_check.planned_nodes(live) == count:
             output.report_write(live, None, "unchanged")
             return

@@ -28,8 +28,9 @@ def describe(obj: Object) -> Command:
     return Command("kubectl describe", resource_of(str(obj["kind"])), str(metadata["name"]), *words)
 
 
+HUB_KEY = "HF_TOKEN"
 _FROM = {
-    "presetOptions.modelAccessSecret": "--from-literal=HF_TOKEN=VALUE",
+    "presetOptions.modelAccessSecret": f"--from-literal={HUB_KEY}=VALUE",
     "inference.config": "--from-file=inference_config.yaml=FILE",
     "tuning.config": "--from-file=training_config.yaml=FILE",
 }

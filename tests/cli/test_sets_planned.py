@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,15 @@ def test_secrets_that_a_set_names_are_looked_for_before_it_is_written(
     shown = sandbox_shell.kaitoctl("plan", "-f", str(file), code=2)
     said = "there is no Secret token in namespace default; without it, the pods have no token to load"
     assert said in " ".join(shown.stdout.split())
-    sandbox_shell.kubectl("create", "secret", "generic", "token", "--from-literal=HF_TOKEN=x")
+    sandbox_shell.kubectl("create", "secret", "generic", "token", "--from-literal=token=x")
+    shown = sandbox_shell.kaitoctl("plan", "-f", str(file), "-o", "json", code=2)
+    (lacks,) = json.loads(shown.stdout)["changes"][0]["problems"]
+    assert (
+        "Secret token has no key HF_TOKEN; without it, the pods have no token to load the model with" in lacks
+    )
+    (_, _, command) = lacks.partition(" (")
+    assert "--kubeconfig" in command or "--context" in command, "it is for this cluster alone"
+    assert sandbox_shell.run(*shlex.split(command.removesuffix(")"))).returncode == 0
     sandbox_shell.kaitoctl("plan", "-f", str(file), code=1)
 
 

@@ -153,6 +153,10 @@ def test_a_count_beyond_what_the_controller_builds(
     cause = blamed("workspace-invalid")
     assert "resource.count 500" in cause["message"]
     assert "label" not in cause["command"], "the nodes have nothing to do with it"
+    done = shell.run("kaitoctl", "doctor", "-n", namespace, "-o", "json")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["serving"]["result"] == "error"
+    assert f"Workspace {namespace}/w: " in checks["serving"]["message"]
 
 
 def test_a_taint_that_is_not_tolerated(shell: Shell, namespace: str, node: str, blamed: Any) -> None:

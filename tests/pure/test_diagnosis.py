@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from kaitoctl.advice import text
 from kaitoctl.commands.explain import chapter
 from kaitoctl.kaito import diagnosis, installation_codes, node_check, validation
-from kaitoctl.kaito.desired import size_unknown
+from kaitoctl.kaito.desired import Settings
 from kaitoctl.kaito.diagnosis import diagnose, of_controller
+from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.diagnosis.codes import CODES
 from kaitoctl.kaito.node_check import codes as node_codes
 from kaitoctl.kaito.own_workloads import CONTROLLER
 from kaitoctl.kaito.snapshot import Named, Snapshot
 from kaitoctl.kaito.validation import codes as validation_codes
 from kaitoctl.kube.objects import Object, ObjectKey
+from kaitoctl.workspace_controller.decisions import refusal_of
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
 LONG_AGO, JUST_NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:59:58Z"
@@ -568,40 +570,6 @@ def test_the_error_that_kaito_appends_to_its_conditions_is_read(error: str, code
     assert not code or (found.cause is not None and error in found.cause.message)
 
 
-@pytest.mark.parametrize(
-    ("spec", "words", "command"),
-    [
-        (
-            {"inference": {"preset": {"name": "owner/model"}}},
-            size_unknown("owner/model"),
-            "kaitoctl models list",
-        ),
-        (
-            {"inference": None, "tuning": {"output": {"image": "r.example/a:1", "imagePushSecret": "push"}}},
-            "Secret push (tuning.output.imagePushSecret) does not exist",
-            "kubectl create secret docker-registry push -n default --docker-server=r.example",
-        ),
-        ({}, "resource.count: is too much", "kubectl edit workspace falcon"),
-    ],
-)
-def test_what_our_controller_refuses_is_mended_where_it_can_be(
-    spec: Object, words: str, command: str
-) -> None:
-    told = [
-        condition(kind, "False", reason, words)
-        for kind, reason in (
-            ("ResourceReady", "workspaceResourceStatusFailed"),
-            ("InferenceReady", "WorkspaceInferenceStatusFailed"),
-        )
-    ]
-    refused = ws(*told, **spec)
-    owned: Object = {"f:status": {"f:conditions": {}}}
-    refused["metadata"]["managedFields"] = [{"manager": "kaitoctl-controller", "fieldsV1": owned}]
-    cause = diagnose(Snapshot(refused), NOW).cause
-    assert cause and cause.code == "workspace-invalid" and words in cause.message
-    assert text(cause.command).startswith(command)
-
-
 def test_a_rule_that_explains_the_appended_error_is_nearer_to_the_root() -> None:
     waits = appended(
         "InferenceReady", "WorkspaceInferenceStatusPending", "Unsupported inference preset name x"
@@ -724,3 +692,51 @@ def test_what_any_condition_of_a_claim_says_against_it_is_told(kind: str, messag
     waits = ws(condition("ResourceReady", "False", "workspaceResourceStatusNotReady", "not ready"))
     (cause, *_) = diagnose(Snapshot(waits, claims=(claim(*steps, against),)), NOW).causes
     assert f"{kind} is False: {message}" in cause.message
+
+
+@pytest.mark.parametrize(
+    ("resource", "preset", "says", "command"),
+    [
+        (
+            {"instanceType": "Standard_NC12s_v3", "count": 500},
+            "falcon-7b",
+            "fewer nodes",
+            "kaitoctl delete f",
+        ),
+        ({"instanceType": "Standard_NV6ads_A10_v5"}, "llama-3.3-70b-instruct", "too small", "kaitoctl fit"),
+        ({"instanceType": "Standard_NC24ads_A100_v4"}, "acme/own", "--catalog acme/own=", "kaitoctl explain"),
+        ({"instanceType": "Standard_NC24ads_A100_v4"}, "no-such", "change that", "kaitoctl edit falcon"),
+    ],
+)
+def test_what_kaitoctls_controller_refuses_is_answered_by_what_can_be_changed(
+    resource: Object, preset: str, says: str, command: str
+) -> None:
+    asked: Object = {"resource": resource, "inference": {"preset": {"name": preset}}}
+    refusal = refusal_of(ws(**asked), Settings())
+    assert refusal
+    cause = refused_by_ours(refusal, **asked)
+    assert says in text(cause.hint)
+    assert text(cause.command).startswith(command)
+
+
+def test_a_push_secret_that_is_missing_is_created_for_the_registry_it_pushes_to() -> None:
+    output = {"image": "r.example/a:1", "imagePushSecret": "push"}
+    refusal = "Secret push (tuning.output.imagePushSecret) does not exist"
+    cause = refused_by_ours(refusal, inference=None, tuning={"output": output})
+    create = "kubectl create secret docker-registry push -n default --docker-server=r.example"
+    assert text(cause.command).startswith(create)
+
+
+def refused_by_ours(refusal: str, **asked: Any) -> Cause:
+    """What is said of a Workspace of which kaitoctl's own controller builds nothing."""
+    told = [
+        condition(f"{kind}Ready", "False", f"workspace{kind}StatusFailed", refusal)
+        for kind in ("Resource", "Inference")
+    ]
+    refused = ws(*told, **asked)
+    owned: Object = {"f:status": {"f:conditions": {}}}
+    refused["metadata"]["managedFields"] = [{"manager": CONTROLLER, "fieldsV1": owned}]
+    cause = diagnose(Snapshot(refused), NOW).cause
+    assert cause
+    assert (cause.code, cause.message) == ("workspace-invalid", refusal)
+    return cause

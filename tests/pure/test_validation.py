@@ -301,7 +301,9 @@ def test_a_value_that_nobody_filled_in_is_named(
 
 
 @pytest.mark.parametrize("target", ["v0.12", OWN])
-@pytest.mark.parametrize("model", [one for one in catalog.models().values() if one.gated], ids=lambda one: one.id)
+@pytest.mark.parametrize(
+    "model", [one for one in catalog.models().values() if one.gated], ids=lambda one: one.id
+)
 def test_a_gated_model_needs_a_token_whoever_makes_its_server(model: catalog.Model, target: str) -> None:
     def told(**more: Any) -> list[str]:
         obj = workspace(inference__preset__name=model.id, **more) | {"apiVersion": "kaito.sh/v1beta1"}

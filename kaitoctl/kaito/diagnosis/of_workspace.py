@@ -159,20 +159,31 @@ def _difference(now: object, then: object) -> object:
 _NO_SECRET = re.compile(r"Secret (\S+) \(tuning\.output\.imagePushSecret\) does not exist")
 
 
+# workspace_controller/decisions.py: refusal_of
+_TOO_MANY_NODES = re.compile(r"(resource\.count|the model takes) \d+ (?:is|nodes,) more than the \d+ nodes")
+
+
 def _way_out(case: Case, words: str) -> tuple[Advice, Command]:
-    """What ends a refusal of our own controller: most by a change of the Workspace."""
+    """What ends a refusal of our own controller: an edit cannot change each field."""
     from kaitoctl.kaito.desired import size_unknown  # most are refused nothing
 
-    if words == size_unknown(str(dig(case.workspace, "inference", "preset", "name"))):
-        hint = "give the controller the model's figures with --catalog, or take a model that it knows"
-        return f"{hint}, in a new Workspace", Command("kaitoctl models list")
+    name = str(dig(case.workspace, "inference", "preset", "name"))
+    recreate = "delete the Workspace, and create it again"
+    if words == size_unknown(name):
+        hint = f"start the controller again with --catalog {name}=FOLDER: it reads the config.json there"
+        return f"{hint}; or take a model that it knows", Command("kaitoctl explain KW149")
     if found := _NO_SECRET.fullmatch(words):
         from kaitoctl.kaito.diagnosis.of_registries import for_registry
 
         registry = str(dig(case.workspace, "tuning", "output", "image")).partition("/")[0]
         return "create it: the controller looks again", for_registry(case, found[1], registry)
+    if (found := _TOO_MANY_NODES.match(words)) and found[1] == "resource.count":
+        return f"{recreate} with fewer nodes", Command("kaitoctl delete", case.name, *case.in_namespace)
+    if found:
+        hint = f"the instance type is too small, and cannot change: {recreate} with one of these"
+        return hint, Command("kaitoctl fit", name)
     hint = "the controller refuses what the Workspace asks for: change that"
-    return hint, Command("kubectl edit workspace", case.name, *case.in_namespace)
+    return hint, Command("kaitoctl edit", case.name, *case.in_namespace)
 
 
 def invalid(case: Case) -> Iterator[Cause]:

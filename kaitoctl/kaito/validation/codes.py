@@ -432,7 +432,9 @@ CODES: Mapping[str, Code] = {
         "a model outside the catalog",
         "The Hugging Face id is in no catalog: KAITO asks the Hugging Face API for it whenever it looks "
         "at the Workspace, and nothing about its size can be said offline. kaitoctl's controller looks "
-        "for it in its own --catalog, and refuses it there.",
+        "for it in its own --catalog, and refuses what is not there: start it with --catalog ID=FOLDER, "
+        "FOLDER with the model's config.json. A sandbox takes the option when it starts: `sandbox down`, "
+        "then `sandbox up --catalog ID=FOLDER`.",
         _HUB,
         (
             "Read from the network at admission; a gated model is refused: `invalid value: failed to get "

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kaitoctl.kaito import kubectl_hints
+from kaitoctl.kaito.kubectl_hints import HUB_KEY
 from kaitoctl.kaito.validation.problem import Problem, as_list, as_map, as_text, error, warning
 from kaitoctl.kaito.validation.subject import Subject
 from kaitoctl.kube.objects import Object, ObjectKey, dig
 
 SECRET, CLAIM = "Secret", "PersistentVolumeClaim"
-_TOKEN, _LOGIN, _OLD_LOGIN = "HF_TOKEN", ".dockerconfigjson", ".dockercfg"
+_LOGIN, _OLD_LOGIN = ".dockerconfigjson", ".dockercfg"
 
 
 class Reference(NamedTuple):
@@ -40,7 +41,7 @@ def _references(workspace: Mapping[str, Any]) -> Iterator[Reference]:
         options = as_map(dig(section, "preset", "presetOptions"))
         where = f"{part}.preset.presetOptions"
         yield Reference(
-            SECRET, as_text(options.get("modelAccessSecret")), f"{where}.modelAccessSecret", _TOKEN
+            SECRET, as_text(options.get("modelAccessSecret")), f"{where}.modelAccessSecret", HUB_KEY
         )
         yield from _logins(f"{where}.imagePullSecrets", options.get("imagePullSecrets"))
         for index, adapter in enumerate(as_list(section.get("adapters"))):
@@ -77,9 +78,9 @@ def problems(subject: Subject) -> Iterator[Problem]:
         if found is None:
             yield _missing(item, place)
         elif item.kind == SECRET and not _has(found, item.key):
-            hint = kubectl_hints.put_into_secret(place.name, place.namespace, item.key)
             message = f"Secret {place} has no key {item.key}"
-            yield error(item.path, "KW187", message, hint if item.key == _TOKEN else "")
+            hint = kubectl_hints.put_into_secret(place.name, place.namespace, item.key)
+            yield error(item.path, "KW187", message, hint if item.key == HUB_KEY else "")
 
 
 def _missing(item: Reference, place: ObjectKey) -> Problem:
