@@ -413,22 +413,22 @@ def _claims_of(world: World, key: ObjectKey) -> list[Object]:
 def recreation(world: World, source: str, before: Object, after: Object, refusals: Sequence[str]) -> Change:
     """What comes of a Workspace that only a new one can take the place of."""
     key = key_of(before)
-    claims = [_released(world, key_of(claim).name, key) for claim in _claims_of(world, key)]
-    change = planning.recreation(
+    sized = desired.with_node_count(after, desired.with_image_generation(after, world.settings))
+    machines = world.stores.machines.by(workspace_of_labels, key) if world.stores.machines else []
+    fitting = [one for one in counted(world.stores, machines) if node_claims.fits(after, one)]
+    again = sorted(fitting, key=node_claims.node_of)[: node_check.required_nodes(after)]
+    return planning.recreation(
         source,
         before,
         after,
         _workload(world, before),
         _pods(world, key),
-        world.setting.catalog,
-        releases=claims,
+        world.settings,
+        releases=[_released(world, key_of(claim).name, key) for claim in _claims_of(world, key)],
+        stays=[machine_stays(world.stores, one) for one in machines if one not in again],
         refusals=refusals,
+        takes=0 if rules_in(world.setting, after).is_byo else node_check.required_nodes(sized),
     )
-    machines = world.stores.machines.by(workspace_of_labels, key) if world.stores.machines else []
-    fitting = [one for one in counted(world.stores, machines) if node_claims.fits(after, one)]
-    again = sorted(fitting, key=node_claims.node_of)[: node_check.required_nodes(after)]
-    stays = tuple(machine_stays(world.stores, one) for one in machines if one not in again)
-    return replace(change, loading=planning.loading(after, world.settings), warnings=stays)
 
 
 async def restart_of(

@@ -10,8 +10,10 @@ from msgspec import Struct
 from kaitoctl.advice import Advice, Command, file_word, text, with_file
 from kaitoctl.kaito import merge_request, node_check, undo, validation
 from kaitoctl.kaito.catalog import Catalog
+from kaitoctl.kaito.planning.loading import loading
 from kaitoctl.kaito.planning.outage import deadlock, nodes_held, outage
 from kaitoctl.kaito.planning.plan import Change, Fate
+from kaitoctl.kaito.settings import Settings
 from kaitoctl.kube.objects import Object, dig, generation_of, key_of, resource_version_of, uid_of
 from kaitoctl.kube.workloads import running
 
@@ -162,10 +164,12 @@ def recreation(
     after: Object,
     workload: Object | None,
     pods: Sequence[Object],
-    known: Catalog,
+    settings: Settings,
     *,
     releases: Sequence[str],
+    stays: Sequence[str],
     refusals: Sequence[str],
+    takes: int,
 ) -> Change:
     """The entry of a Workspace that only a new one can take the place of.
 
@@ -175,11 +179,15 @@ def recreation(
         after: as it is written.
         workload: of it; None without.
         pods: of it: none serves from its deletion until the new one is ready.
-        known: the catalog.
+        settings: as which objects it is made.
         releases: the NodeClaims that go with it.
+        stays: what outlives it, and costs.
         refusals: why it cannot change.
+        takes: on how many nodes the new one runs, where its controller buys those that are missing; else 0.
     """
-    key = key_of(before)
+    key, machine = key_of(before), node_check.instance_type_of(after)
+    nodes = f"{takes} {machine} node{'s' if takes > 1 else ''}"
+    buys = (f"the new one takes {nodes}: those that are free, and new ones for the rest",)
     file = source.rpartition(": document ")[0] or source
     built, _, folder = file.partition("-k ")
     again = ("-k", folder) if folder and not built else ("-f", file_word(file))
@@ -191,11 +199,13 @@ def recreation(
         source,
         "recreated",
         problems=tuple(refusals),
-        outage=outage(before, workload, pods, len(pods), known),
+        warnings=(*(buys if takes and machine else ()), *stays),
+        outage=outage(before, workload, pods, len(pods), settings.catalog),
         returned=tuple(releases),
         body=after,
         seen=identity(before),
         way=way,
+        loading=loading(after, settings),
     )
 
 
