@@ -68,8 +68,10 @@ async def _halt(client: Client, namespace: str, pod: Object, trouble: pod_state.
         words = f"pod {name}: container {trouble.container} is OOMKilled" + (f" at {limit}" if limit else "")
         return Halt(words, "raise its memory limit, in the values of its chart: " + describe)
     if trouble.reason in _ENDED:
-        log = Command("kubectl logs", name, "-n", namespace, "-c", trouble.container, "--previous")
-        said = await _last_error(client, namespace, name, trouble.container)
+        is_first = not (item.get("restartCount") or dig(item, "lastState", "terminated"))
+        which = () if is_first else ("--previous",)
+        log = Command("kubectl logs", name, "-n", namespace, "-c", trouble.container, *which)
+        said = await _last_error(client, namespace, name, trouble.container, is_first=is_first)
         words += f"; its log: {said}" if said else ""
         return Halt(words, "its log says more: " + log)
     if trouble.reason == "Unschedulable":
@@ -82,13 +84,13 @@ def _memory_limit(pod: Object, container: str) -> str:
     return str(next((dig(one, "resources", "limits", "memory") or "" for one in specs), ""))
 
 
-async def _last_error(client: Client, namespace: str, pod: str, container: str) -> str:
+async def _last_error(client: Client, namespace: str, pod: str, container: str, *, is_first: bool) -> str:
     from kaitoctl.kaito.diagnosis import of_logs  # most controllers run
 
     path = POD.path(namespace, pod, "log")
     text = ""
     with suppress(ApiError):
-        query = {"container": container, "tailLines": _LOG_LINES, "previous": "true"}
+        query = {"container": container, "tailLines": _LOG_LINES, "previous": "false" if is_first else "true"}
         text = await client.text(path, query)
     if pod_state.log_failure(text):
         return ""

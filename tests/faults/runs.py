@@ -430,7 +430,7 @@ def claimed(state: State, name: str) -> tuple[str, int] | None:
 
 _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLAIM_NAME = re.compile(r"ws[0-9a-f]{9}")
-_HISTORY = re.compile(rf'"({re.escape(revisions.NUMBER)}|kaitoctl.dev/desired-hash)": \S+')
+_HISTORY = re.compile(rf'"({re.escape(revisions.NUMBER)}|kaitoctl.dev/(desired-hash|revision))": \S+')
 _STAMP = re.compile(r'"(observedGeneration|kaitoctl.dev/(owner-generation|workspace-uid)|uid)": \S+')
 _BY_SERVER = ("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation")
 

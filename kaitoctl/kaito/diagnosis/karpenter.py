@@ -173,8 +173,9 @@ _WORDS: tuple[tuple[str, Reason], ...] = (
         (pattern, Reason("quota-exceeded", _AS_MANY, of=what))
         for pattern, what in (
             (
-                r"(?i)(?:Volume|IOPS|Snapshot)\w{0,20}LimitExceeded|maximum \S{1,20} storage limit|"
-                r"(?:SSD|DISKS?|HYPERDISK)\w{0,40}_(?:TOTAL|GB)|(?:Premium|Standard|Ultra)\w{0,20}Disk\w{0,20}",
+                r"(?:Volume|IOPS|Snapshot)\w{0,20}LimitExceeded|maximum \S{1,20} storage limit|"
+                r"\b(?:SSD|DISKS|LOCAL_SSD|HYPERDISK)\w{0,40}_(?:TOTAL_GB|GB)\b|"
+                r"\b(?:Premium|Standard|Ultra)\w{0,20}Disk\w{0,20}Count\b",
                 "disks",
             ),
             (

@@ -26,6 +26,8 @@ from kaitoctl.kube.objects import (
 _DISRUPTED = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
 _KEPT = "karpenter.sh/do-not-disrupt"
 _ENDS_AT = "karpenter.sh/nodeclaim-termination-timestamp"
+_BUFFER_S = 60.0
+"""A pod is waited for that long after the end of its grace period: Karpenter, IsStuckTerminating."""
 _MOST_NAMED = 3
 
 
@@ -89,11 +91,11 @@ def _pod_block(
     name = str(node["metadata"]["name"])
     failed = _events(case, claim, node, "FailedDraining")
     drained = conditions.find(claim, "Drained") or {}
-    if not failed and (drained.get("status") == "True" or not drained):
+    if drained.get("status") == "True" or not (failed or drained):
         return None
     left = [pod for pod in _pods_on(case, name) if _is_waited_for(case, pod)]
     graceful = [pod for pod in left if is_being_deleted(pod)]
-    kept = [pod for pod in left if annotations_of(pod).get(_KEPT)]
+    kept = [pod for pod in left if annotations_of(pod).get(_KEPT) not in (None, "", "false")]
     if not failed and not graceful and not kept:
         return None
     evidence = [*failed[:2], *((title_of(pod), _state(pod)) for pod in left[:_MOST_NAMED]), *evidence]
@@ -140,7 +142,7 @@ def _pods_on(case: Case, node: str) -> list[Object]:
 def _is_waited_for(case: Case, pod: Object) -> bool:
     owners = {item.get("kind") for item in pod["metadata"].get("ownerReferences") or ()}
     allowed = dig(pod, "spec", "tolerations") or ()
-    is_overdue = is_being_deleted(pod) and case.age_s(pod["metadata"]["deletionTimestamp"]) > 0
+    is_overdue = is_being_deleted(pod) and case.age_s(pod["metadata"]["deletionTimestamp"]) > _BUFFER_S
     return not (
         pod_state.is_finished(pod)
         or is_overdue

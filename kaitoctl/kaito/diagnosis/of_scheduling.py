@@ -156,7 +156,7 @@ def scheduling(case: Case) -> Iterator[Cause]:
         placed = conditions.find(pod, "PodScheduled") or {}
         if dig(pod, "spec", "nodeName") or gates_of(pod):
             continue
-        if told := _told_by_event(case, pod, only_claims=bool(placed.get("status"))):
+        if told := _told_by_event(case, pod, placed):
             placed = told
         elif not placed.get("status") and (cause := _no_scheduler(case, pod)):
             yield cause
@@ -224,15 +224,18 @@ def _place(case: Case, pod: Object, words: str) -> Place | None:
 _NO_CLAIM = "FailedResourceClaimCreation"
 
 
-def _told_by_event(case: Case, pod: Object, *, only_claims: bool) -> Object | None:
+def _told_by_event(case: Case, pod: Object, placed: Object) -> Object | None:
     """What an event alone says, as others say it in the condition PodScheduled.
 
     Volcano says all of it so. Until a ResourceClaim can be created no scheduler looks at the pod, and the
     condition says at most that it is waited for. Source: Kubernetes v1.37.2 pkg/controller/resourceclaim.
     """
+    is_judged = bool(placed.get("status"))
+    if is_judged and "claim" not in str(placed.get("message")).lower():
+        return None  # the claim is there by now: events stay for an hour
     events = case.seen.events_of(pod)
     failed = [event for event in events if event.get("reason") == _NO_CLAIM]
-    failed += [] if only_claims else [event for event in events if event.get("reason") == "FailedScheduling"]
+    failed += [] if is_judged else [event for event in events if event.get("reason") == "FailedScheduling"]
     words = next((event_words(event)[1] for event in failed), "")
     return {"status": "False", "reason": "Unschedulable", "message": words} if words else None
 

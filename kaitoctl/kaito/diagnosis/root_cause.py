@@ -207,7 +207,8 @@ def diagnose(seen: Snapshot, now: datetime) -> Diagnosis:
         if found and is_being_deleted(case.workspace):
             break  # what is going away need not become ready
         if rule is of_controller.stumbles and _REFUSED & {cause.code for cause in found}:
-            found += [] if of_controller.does_kaito_run(seen.controllers) else of_workspace.controller(case)
+            if seen.controllers is not None and not of_controller.does_kaito_run(seen.controllers):
+                found += of_workspace.controller(case)
             break  # for what is refused nothing is built
     if of_controller.does_kaito_run(seen.controllers) and _HELD_UP & {cause.code for cause in found}:
         found = [cause for cause in found if cause.code not in _NOT_TAKEN_UP]

@@ -11,11 +11,11 @@ _KINDS = (
     r"CPT|MISS|RANDLORA|ROAD|TRAINABLE_TOKENS|HIRA|SHIRA|C3A|WAVEFT|OSF|DELORA|GRALORA|CARTRIDGE|TINYLORA|PSOFT|"
     r"PEANUT|SUPERTUNING|DEFT"
 )
-# The same as classes, less what those of LoRA share.
+# Their configurations as classes, less what those of LoRA share, and vLLM's reader of them.
 _CLASSES = (
-    r"[Ll]o[Rr][Aa]|Peft|PEFT|IA3|OFT|Lo[HK]\w|Vera|Pvera|Prompt|Prefix|Adaption|Adamss|BOFT|Beft|Bone|C3A|CPT|"
-    r"Cartridge|Corda|Deft|Eva|FourierFT|Frod|[Hh]ira|HRA|LNTuning|Lily|LoftQ|Lycoris|Miss|OSF|Peanut|Poly|Psoft|"
-    r"Road|Supertuning|TrainableTokens|WaveFT"
+    r"\bPEFTHelper|\b(?:\w{0,8}[Ll]o[Rr][Aa]|Peft|PEFT|IA3|OFT|Lo[HK]\w|Vera|Pvera|Prompt|Prefix|Adaption|Adamss|BOFT|Beft|Bone|C3A|CPT|"
+    r"Cartridge|Corda|Deft|Eva|FourierFT|Frod|S?[Hh]ira|HRA|LNTuning|Lily|LoftQ|Lycoris|Miss|OSF|Peanut|Poly|Psoft|"
+    r"Road|Supertuning|TrainableTokens|WaveFT)\w{0,20}Config"
 )
 _REBUILD = "an adapter fits only the model that it was made from; take it out, or correct its image"
 
@@ -67,7 +67,7 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"Missing required configuration fields: \{(?P<keys>[^}\n]{1,120})\}|"
-        rf"(?:{_CLASSES})\w{{0,20}}\.__init__\(\) missing \d required positional arguments?: "
+        rf"(?:{_CLASSES})\.__init__\(\) missing \d required positional arguments?: "
         r"(?P<args>'[\w', and]{1,160})",
         Reading(
             "adapter-misfit",
@@ -111,7 +111,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        rf"(?:{_CLASSES})\w{{0,20}}(?:\.__init__)?\(\) got "
+        rf"(?:{_CLASSES})(?:\.__init__)?\(\) got "
         r"an unexpected keyword argument '(?P<key>\w{1,60})'",
         Reading(
             "adapter-misfit",

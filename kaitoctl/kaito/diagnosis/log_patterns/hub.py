@@ -176,7 +176,10 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"\[SSL: (?P<what>(?!CERTIFICATE_VERIFY_FAILED)[A-Z\d_]{3,60})\]|"
+        # how a handshake ends that something between breaks off; not what a server says of its own key
+        r"\[SSL: (?P<what>UNEXPECTED_EOF_WHILE_READING|EOF_OCCURRED|WRONG_VERSION_NUMBER|"
+        r"\w{0,40}ALERT\w{0,40}|HTTPS?_(?:PROXY_)?REQUEST|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG|UNSUPPORTED_PROTOCOL|"
+        r"NO_PROTOCOLS_AVAILABLE|DECRYPTION_FAILED\w{0,40})\]|"
         r"SSLZeroReturnError|EOF occurred in violation of protocol",
         Reading(
             "hub-unreachable",

@@ -146,7 +146,9 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"AttributeError: '(?P<kind>\w{0,60}(?:Config|Cache))' object has no attribute '(?P<what>\w{1,60})'",
+        # not PEFT's, nor vLLM's own: those are of an adapter, or no fault of the model
+        r"AttributeError: '(?P<kind>(?!Lora|Peft|KVCache|Vllm|Model|Cache|Parallel|Scheduler|Load)"
+        r"\w{0,60}(?:Config|Cache))' object has no attribute '(?P<what>\w{1,60})'",
         Reading(
             "model-unsupported",
             "the model and the image's packages are of different versions: {kind} has no {what}",

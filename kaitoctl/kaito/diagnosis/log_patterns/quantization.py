@@ -40,7 +40,7 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
-        r"(?P<what>\w[\w ]{0,40}?) (?:is|are) only supported on (?:CUDA )?(?:GPUs|"
+        r"\b(?P<what>\w[\w ]{0,40}?) (?:is|are) only supported on (?:CUDA )?(?:GPUs|"
         r"devices)? ?(?:devices )?with compute "
         r"capability >= ?(?P<needs>\d+\.\d+)(?:.{0,60}actual = `(?P<has>\d+\.\d+)`)?",
         Reading(
