@@ -282,3 +282,11 @@ def test_a_node_that_is_not_ready_says_where_to_look(status: str, message: str, 
 )
 def test_words_of_older_and_newer_schedulers(words: str, hint: str) -> None:
     assert hint in unplaced(f"0/1 nodes are available: {words}.").cause().hint
+
+
+def test_a_claim_that_could_not_be_made_is_no_cause_once_it_is_there() -> None:
+    """Events stay for an hour."""
+    failed = "PodResourceClaim gpu: failed to create ResourceClaim: template gpu: not found"
+    waits = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    now, without = unplaced(waits, failed).cause(), unplaced(waits).cause()
+    assert (now.message, now.hint, now.command) == (without.message, without.hint, without.command)

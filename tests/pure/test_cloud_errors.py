@@ -219,3 +219,16 @@ def test_a_quota_of_something_else_is_no_quota_of_machines(words: str, of: str) 
     found = karpenter.by_words(f"LaunchFailed creating instance, {words}")
     assert (found.code, found.of) == (QUOTA, of)
     assert ("another type needs as many" in found.hint) == bool(of)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "UltraDisk is not available in zone 1",
+        "SkuNotAvailable: PremiumV2Disk not supported",
+        "VM size Standard_NC24 does not support os disk type StandardSSDDisk",
+        "os_disk_size_gb must be larger than 30",
+    ],
+)
+def test_a_disk_that_is_refused_for_what_it_is_is_no_quota(words: str) -> None:
+    assert karpenter.by_words(f"LaunchFailed creating instance, {words}").code != QUOTA

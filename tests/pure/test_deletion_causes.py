@@ -345,6 +345,8 @@ def test_a_pod_that_is_not_to_be_disrupted_is_named(value: str) -> None:
     assert (found.code, found.weight) == ("drain-blocked", "fault")
     assert "ai/batch-1 is not to be disrupted" in found.message
     assert text(found.command) == "kubectl describe pod batch-1 -n ai"
+    asks_nothing = of_others("batch-1", annotations={"karpenter.sh/do-not-disrupt": "false"})
+    assert "is not to be disrupted" not in drained(asks_nothing).message
     limit = "2026-01-01T02:00:00Z"
     limited = drained(kept, annotations={"karpenter.sh/nodeclaim-termination-timestamp": limit})
     assert f"ends what is left at {limit}" in limited.hint

@@ -1040,6 +1040,29 @@ def test_each_error_of_cuda_leads_to_a_cause(number: str, name: str, words: str,
             "gpu:1:1 [0] transport/p2p.cc:330 NCCL WARN",
         ),
         ("zmq.error.Again: Resource temporarily unavailable\n", "zmq.error.Again"),
+        # Classes that begin as PEFT's do, or are PEFT's and vLLM's own; TLS of what is no hub's.
+        *(
+            (f"TypeError: {name}.__init__() {words}\n", f"TypeError: {name}.__init__()")
+            for name in (
+                "EvalPrediction",
+                "PolyNorm",
+                "BackBoneConfig",
+                "PrefixCacheStats",
+                "LoRAModelManager",
+            )
+            for words in (
+                "got an unexpected keyword argument 'x'",
+                "missing 1 required positional argument: 'x'",
+            )
+        ),
+        *(
+            (f"AttributeError: '{name}' object has no attribute 'x'\n", f"AttributeError: '{name}' object")
+            for name in ("LoraConfig", "PeftConfig", "KVCacheConfig", "VllmConfig", "ModelConfig")
+        ),
+        (
+            "ssl.SSLError: [SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:1)\n",
+            "ssl.SSLError: [SSL: KEY",
+        ),
         ("_queue.Empty\n", "_queue.Empty"),
         ("INFO 11-02 10:00:00 [x.py:1] vllm.v1.Worker: ready\n", ""),
         ("loading vllm.v1.Worker: ready\n", ""),
