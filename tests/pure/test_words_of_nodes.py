@@ -42,6 +42,10 @@ def waiting(reason: str, words: str) -> World:
         ("failed to create shim task: open /etc/x.json: no such file or directory", "mounts or names it"),
         # Of what they resemble.
         (f"{RUNC}process: exec /app/run: no such file or directory", "lacks the program"),
+        (
+            "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: no such file",
+            "lacks one of its own programs",
+        ),
         (f'{RUNC}process: exec: "sh": stat /bin/sh: no such file or directory', "lacks the program"),
         (f'{RUNC}process: exec: "vllm": executable file not found in $PATH', "lacks the program"),
         (f"{RUNC}process: container init was OOM-killed (memory limit too low?)", "limits are too small"),

@@ -128,6 +128,11 @@ _START_HINTS = (
         "of words, or as sh -c and the text",
     ),
     (
+        r"fork/exec /\S{1,200}(?:shim|runc|crun|kata)\S{0,60}: no such file",
+        "the container runtime of the node lacks one of its own programs: install it there, or take another "
+        "runtimeClassName",
+    ),
+    (
         r"(?i)exec: |executable file not found|\b(?:exec|stat) /[^:\n]{1,300}: no such file",
         "the image lacks the program that is to run",
     ),

@@ -144,7 +144,7 @@ def deadlock(workload: Object | None, verdict: Verdict | None, held: Sequence[st
 
 
 def nodes_held(pods: Iterable[Object]) -> list[str]:
-    """The nodes that pods are on and hold GPUs of; one that several are on as often."""
+    """The nodes that pods are on, one that several are on as often; pods that have ended hold nothing."""
     unfinished = (pod for pod in pods if not pod_state.is_finished(pod))
     return sorted(str(node) for pod in unfinished if (node := dig(pod, "spec", "nodeName")))
 
