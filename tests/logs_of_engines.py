@@ -29,6 +29,30 @@ OF_ENGINES = [
         "RuntimeError: unable to open shared memory object </torch_88_1> in read-write mode: Too many open "
         "files (24)",
     ),
+    # --- a layer of the model is no key of its weights; and a store of files is not the hub
+    *(
+        ("worker-died", "loses the layer", f"KeyError: '{layer}'")
+        for layer in (
+            "model.layers.0.self_attn.attn",
+            "language_model.model.layers.20.linear_attn",
+            "backbone.layers.3.mixer",
+        )
+    ),
+    *(
+        ("model-files-broken", "configuration", f"KeyError: '{key}'")
+        for key in (
+            "model.layers.0.self_attn.qkv_proj.weight",
+            "layers.1.mlp.gate_up_proj.weight_scale_inv",
+            "model.layers.0.mlp.experts.w2_qzeros",
+            "model.layers.0.self_attn.q_proj.bias",
+        )
+    ),
+    (
+        "hub-unreachable",
+        "store of files",
+        "RuntimeError: Data processing error: CAS service error : Reqwest Error: HTTP status client error "
+        "(401 Unauthorized), domain: https://cas-server.xethub.hf.co/reconstruction/c4ac",
+    ),
     # --- a header of HTTP is no header of weights
     (
         "model-access-denied",

@@ -67,7 +67,17 @@ def event(world: str, reason: str, words: str) -> World:
         (
             'MountVolume.SetUp failed for volume "s" : failed to get secretproviderclass default/hf: '
             'secretproviderclasses "hf" not found',
-            "SecretProviderClass",
+            "there is no SecretProviderClass",
+        ),
+        (
+            'MountVolume.SetUp failed for volume "s" : failed to get secretproviderclass default/hf, error: '
+            'SecretProviderClass.secrets-store.csi.x-k8s.io "hf" not found',
+            "there is no SecretProviderClass",
+        ),
+        (
+            'MountVolume.SetUp failed for volume "s" : failed to mount secrets store objects for pod a/b, '
+            'err: error connecting to provider "gcp": provider not found: provider "gcp"',
+            "provider for that vault does not run",
         ),
         ('MountVolume.SetUp failed for volume "w" : applyFSGroup failed: input/output error', "broken"),
         ('MountVolume.SetUp failed for volume "w" : blobfuse: 403 AuthorizationFailure', "access rules"),
@@ -465,6 +475,22 @@ def test_a_run_of_unknown_length_is_not_said_to_have_been_short() -> None:
     cause = world.cause()
     assert cause.code == "container-killed"
     assert "it ran for" not in str(cause.evidence)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("Evicted", "pod-evicted"), ("Terminated", "pod-ended"), ("NodeLost", "node-lost")]
+)
+def test_a_pod_that_failed_as_a_whole_says_why_and_not_what_the_kubelet_lost_sight_of(
+    reason: str, code: str
+) -> None:
+    world = World("killed-after-serving").without("Event")
+    ended = {"reason": "ContainerStatusUnknown", "exitCode": 137}
+    world["Pod"]["status"]["containerStatuses"][0]["state"] = {"terminated": ended}
+    assert world.cause().code == "container-killed"
+    world["Pod"]["status"] |= {"phase": "Failed", "reason": reason, "message": "The node was low"}
+    codes = [cause.code for cause in world.diagnosis().causes]
+    assert codes[0] == code
+    assert "container-killed" not in codes
 
 
 @pytest.mark.parametrize("status", ["401", "404"])

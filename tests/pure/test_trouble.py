@@ -513,6 +513,12 @@ def test_a_paused_deployment_that_serves_as_it_should_is_no_trouble() -> None:
         ),
         ('namespaces "ai" not found', "is gone", "namespace"),
         (
+            'Pod "x" is invalid: spec.containers[0].volumeMounts[4].mountPath: Invalid value: "/dev/shm": '
+            "must be unique",
+            "what a webhook adds",
+            "mutatingwebhookconfigurations",
+        ),
+        (
             "cannot set blockOwnerDeletion if an ownerReference refers",
             "blocks deletion",
             "clusterrolebinding",

@@ -40,6 +40,11 @@ def waiting(reason: str, words: str) -> World:
         (f"{RUNC}process: open /proc/sys/net/core/somaxconn: no such file or directory", "sysctls"),
         (f"{RUNC}process: can't get final child's PID from pipe: EOF", "limits are too small"),
         ("failed to create shim task: open /etc/x.json: no such file or directory", "mounts or names it"),
+        (
+            f"{RUNC}process: error running prestart hook #0: exit status 1, stderr: nvidia-container-cli: "
+            "device error: MIG-5b8c1f3e-aaaa-bbbb-cccc-0123456789ab: unknown device",
+            "restart the pod of the device plugin",
+        ),
         # Of what they resemble.
         (f"{RUNC}process: exec /app/run: no such file or directory", "lacks the program"),
         (

@@ -53,10 +53,16 @@ def containers(case: Case) -> Iterator[Cause]:
                 )
             elif ended := _failed_end(item):
                 reason = str(ended.get("reason") or "")
+                if reason == "ContainerStatusUnknown" and _has_failed_as_a_whole(pod):
+                    continue  # of an eviction or shutdown, of which the pod itself says more
                 if code_of("terminated", reason) == "container-cannot-start":
                     yield _start_failure(case, pod, item, reason, str(ended.get("message") or reason))
                 else:
                     yield why_ended(case, pod, item, ended)
+
+
+def _has_failed_as_a_whole(pod: Object) -> bool:
+    return dig(pod, "status", "phase") == "Failed" and bool(dig(pod, "status", "reason"))
 
 
 # What to do about the words of a container runtime. Source: Kubernetes v1.37.2, pkg/kubelet/kuberuntime/
@@ -102,6 +108,11 @@ _START_HINTS = (
         r"cgroup subsystem devices not found|failed to get device cgroup",
         "the NVIDIA container toolkit may not set device rules in the node's cgroups: update it, or have "
         "devices given by CDI (no-cgroups = true in its config.toml)",
+    ),
+    (
+        r"nvidia-container-cli: device error: \S{1,100}: unknown device",
+        "the GPU that the pod was given has gone: its MIG was divided again, or the card was lost; "
+        "restart the pod of the device plugin on the node, which lists them again, then delete this pod",
     ),
     (
         r"(?i)gathering device information|/dev/(?:nvidia|kfd|dri)|driver/library version mismatch|nvml|"

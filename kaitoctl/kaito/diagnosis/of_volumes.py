@@ -39,6 +39,14 @@ _VOLUME_HINTS = (
         "the pod's ServiceAccount is missing, or may have no token: check it",
     ),
     (
+        r"(?i)SecretProviderClass\S{0,60} \S{1,260} not found",
+        "there is no SecretProviderClass of that name in the pod's namespace: create it there",
+    ),
+    (
+        r"provider not found: provider ",
+        "the driver's provider for that vault does not run on the node: install it, or check its DaemonSet",
+    ),
+    (
         r"(?i)secrets[- ]store|SecretProviderClass",
         "the vault does not give what the SecretProviderClass names: check the names there, and the rights "
         "of the pod's identity in the vault",
@@ -405,7 +413,6 @@ _CLAIM_HINTS = (
         r"(?i)UnauthorizedOperation|AuthorizationFailed|not authorized|permission_?denied|\b403\b",
         "the storage driver's identity may not make volumes: give it the rights in the cloud",
     ),
-    (r"(?i)waiting for first consumer", "the claim is bound when its pod has a node"),
 )
 
 

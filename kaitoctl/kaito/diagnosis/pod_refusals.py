@@ -207,6 +207,12 @@ REFUSALS = (
         "ask for a constraint for the ServiceAccount of the pods (OpenShift)",
         Command("kubectl get securitycontextconstraints"),
     ),
+    Refusal(  # the API server has taken the template: the same would have been refused there
+        r"(?i)pods? \"[^\"]*\" is invalid: .{0,300}: must be unique",
+        "what a webhook adds to the pods stands in them already",
+        "check which webhook changes pods, and leave out what it adds, or let it leave these pods alone",
+        Command("kubectl get mutatingwebhookconfigurations"),
+    ),
     Refusal(
         r"(?i)pods? \"[^\"]*\" is invalid|: Invalid value:|unknown field",
         "the pod template is invalid",

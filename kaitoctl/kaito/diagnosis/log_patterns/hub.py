@@ -60,6 +60,16 @@ PATTERNS: tuple[Row, ...] = (
         ),
     ),
     (
+        r"CAS (?:client|service) error.{0,200}\b401\b",
+        Reading(
+            "hub-unreachable",
+            "the hub allows the download, and its store of files does not take the token that it gave: "
+            "hf-xet before 1.1.7 let it run out",
+            "start the pod again; an image with a newer hf-xet, or HF_HUB_DISABLE_XET=1, does without",
+            "hf_xet 1.1.7; huggingface/xet-core#404",
+        ),
+    ),
+    (
         # Of other servers than the hub and its mirrors: training data, a configuration, a store of one's own.
         r"\b(?P<status>4\d\d) Client Error(?:: [\w ]{1,60})? for url:? "
         r"https?://(?!(?:[\w-]{1,40}\.){0,4}(?:huggingface\.co|hf\.co)\b)"
@@ -106,7 +116,7 @@ PATTERNS: tuple[Row, ...] = (
     ),
     (
         r"(?i)\b40[13] Client Error|gated repo|Access to model .{1,160} is restricted|"
-        r"CAS (?:client|service) error.{0,200}\b40[13]\b|"
+        r"CAS (?:client|service) error.{0,200}\b403\b|"
         r"You must (?:have access|be authenticated) to (?:it|access it)|awaiting a review from the repo|"
         r"LocalTokenNotFoundError|GatedRepoError|"
         r"\b40[13] (?:Unauthorized|Forbidden)\b.{0,80}hugging|Cannot access content at: https://huggingface|"

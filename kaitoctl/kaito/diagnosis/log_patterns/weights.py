@@ -249,13 +249,24 @@ PATTERNS: tuple[Row, ...] = (
         r"Attempted to load weight \(.{1,80}\) into parameter|The size of tensor a \(\d+\) must match|"
         r"(?i:weights were not initialized from checkpoint)|"
         r"There is no module or parameter named|"
-        r"^KeyError: '(?:model|lm_head|transformer|language_model|base_model|layers|visual)\.[\w.]{3,120}'",
+        r"^KeyError: '(?:model|lm_head|transformer|language_model|base_model|layers|visual)\.[\w.]{1,120}"
+        r"(?:weight|bias|scale|scales|zeros?|zero_point|qzeros|g_idx|scale_inv)\w{0,10}'",
         Reading(
             "model-files-broken",
             "the weights do not fit the model's configuration",
             "use weights and config.json of one and the same model",
             f"{VLLM} model_executor/models/utils.py",
             adapter="if any",
+        ),
+    ),
+    (
+        # a layer's name, looked up once the weights are loaded (initialize_attn_backend)
+        r"^KeyError: '(?P<layer>[\w.]{1,80}\.layers\.\d{1,4}\.(?:\w{1,40}\.)?(?:attn|linear_attn|mixer))'",
+        Reading(
+            "worker-died",
+            "vLLM loses the layer {layer} when it divides the model among its workers",
+            "take an image with another vLLM, or divide the model by tensor parallelism alone",
+            f"{VLLM} v1/worker/gpu_model_runner.py; vllm-project/vllm#41287",
         ),
     ),
     # --- models that the server does not know
