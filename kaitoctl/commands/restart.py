@@ -80,19 +80,33 @@ async def _restart(target: Target, names: Sequence[Named], how: _RestartOptions)
     async with connected(target) as client:
         found = [await _one_workspace(client, name) for name in names]
         running = [(one, await _workload(client, one)) for one in found]
-        for number, (workspace, workload) in enumerate(running):
-            try:
-                await _restart_one(client, target, workspace, workload, how)
-            except KaitoctlError as error:
-                if how.dry_run == "none":
-                    _explain(error, [key_of(one) for one, _ in running[number + 1 :]])
-                raise
+        await _each(client, target, running, how)
+
+
+async def _each(
+    client: Client, target: Target, running: Sequence[tuple[Object, Object]], how: _RestartOptions
+) -> None:
+    """Restart one after the other, and follow each before the next.
+
+    Raises:
+        KaitoctlError: one was not restarted, or does not come back; of several it says which are left.
+    """
+    left = [key_of(workspace) for workspace, _ in running]
+    for workspace, workload in running:
+        try:
+            after = await _restart_one(client, target, workspace, workload, how)
+            del left[0]
+            if how.dry_run == "none" and how.wait:
+                await _follow(client, target, workspace, after, how)
+        except KaitoctlError as error:
+            rest = left[error.may_be_done :]
+            if how.dry_run == "none" and len(running) > 1 and rest:
+                _explain(error, rest)
+            raise
 
 
 def _explain(error: KaitoctlError, rest: Sequence[ObjectKey]) -> None:
     """Say which of several have not been restarted, and what restarts them and not the others again."""
-    if not rest:
-        return
     error.message += f"; not restarted: {', '.join(f'Workspace {key}' for key in rest)}"
     again = Command("kaitoctl restart", *(key.name for key in rest), "-n", rest[0].namespace)
     goes_on = again + " continues where this stopped"
@@ -114,7 +128,8 @@ async def _one_workspace(client: Client, asked: Named) -> Object:
 
 async def _restart_one(
     client: Client, target: Target, workspace: Object, workload: Object, how: _RestartOptions
-) -> None:
+) -> Object:
+    """Say what it leads to, ask, and restart it: the workload as it is then."""
     change = await plan_effects.restart_of(
         client, workspace, how.catalog, is_sandbox=target.sandbox, managed=how.managed
     )
@@ -133,8 +148,7 @@ async def _restart_one(
         after = await _send(client, workload, dry_run=how.dry_run == "server")
     note = option_values.dry_run_note(how.dry_run)
     output.sentence(f"{output.resource_name(workspace)} restarted{note}")
-    if how.dry_run == "none" and how.wait:
-        await _follow(client, target, workspace, after, how)
+    return after
 
 
 async def _workload(client: Client, workspace: Object) -> Object:
