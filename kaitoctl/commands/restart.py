@@ -189,13 +189,13 @@ async def _send(client: Client, workload: Object, *, dry_run: bool) -> Object:
         return await certain_write.sent(
             client, asked, kind, key, is_done=lambda one: _stamp(one) == now, word="restarted"
         )
-    except Unreachable as error:
-        if error.may_be_done:
+    except (Unreachable, ApiError) as error:
+        if error.may_be_done:  # whoever failed: the server, or what stands before it
             look = Command("kaitoctl status", key.name, "-n", key.namespace)
             once_more = "; the same command again would restart it once more"
             error.hint = "once the server answers: " + look + (" shows it" + once_more)
-        raise
-    except ApiError as error:
+        if error.may_be_done or isinstance(error, Unreachable):
+            raise
         rights = f"you need patch on {kind.plural}.apps in this namespace"
         raise explain_refusal(error, namespace=key.namespace, rights=rights) from error
 

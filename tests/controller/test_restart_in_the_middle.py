@@ -1,4 +1,4 @@
-"""Restarts that end early: which Workspaces are left is told."""
+"""Restarts that end early: which Workspaces are left is told, and never that a repeat is safe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaitoctl.advice import text
 from kaitoctl.commands import restart
 from kaitoctl.commands.option_values import NOT_SAID
 from kaitoctl.commands.target import Target
-from kaitoctl.errors import ApiError, KaitoctlError
+from kaitoctl.errors import ApiError, KaitoctlError, Unreachable
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.catalog import SHIPPED
 from kaitoctl.kube.objects import DEPLOYMENT, Object
@@ -64,6 +64,20 @@ def failed(client: Failing, names: str) -> KaitoctlError:
     with pytest.raises(KaitoctlError) as caught:
         run(restart._each(client, Target(), running, OPTIONS))  # type: ignore[arg-type]
     return caught.value
+
+
+@pytest.mark.parametrize("status", [0, 500, 502, 503, 504], ids=lambda status: str(status or "unreachable"))
+@pytest.mark.parametrize("names", ["b", "abc"])
+def test_what_may_have_been_restarted_is_not_said_to_be_safe_to_restart(
+    world: PlannedWorld, status: int, names: str
+) -> None:
+    failure = ApiError(status, "", "not now") if status else Unreachable("cannot reach the API server")
+    error = failed(Failing(world, "b", failure, stays_away=True), names)
+    hint = text(error.hint)
+    assert "whether Deployment default/b was restarted is unknown" in error.message
+    assert "safe" not in hint and "would restart it once more" in hint
+    assert ("not restarted: Workspace default/c" in error.message) == (names == "abc")
+    assert ("then kaitoctl restart c -n default continues where this stopped" in hint) == (names == "abc")
 
 
 @pytest.mark.parametrize(
