@@ -73,6 +73,8 @@ async def wait_gone(client: Client, target: Target, deleted: Sequence[Going], ti
         async with asyncio.timeout(timeout_s):
             await asyncio.gather(*map(in_turns, spaces.values()))
     except TimeoutError:
+        if not left:  # the limit has passed while the last watches were being stopped
+            return
         key, words = max(left.items(), key=lambda item: bool(item[1]))  # of others nobody has looked
         cause = await _cause(client, target, key)
         left_over = f": {words} left" if words else ""
