@@ -61,14 +61,15 @@ async def wait_gone(client: Client, target: Target, deleted: Sequence[Going], ti
     spaces: dict[str, dict[ObjectKey, Going]] = {}
     for one in deleted:
         spaces.setdefault(one.key.namespace, {})[one.key] = one
+    is_each_told = len(left) <= _EACH_TOLD  # to the end: two that speak would say everything twice
     turns, turn_s = asyncio.Semaphore(_AT_ONCE), _TURN_S if len(spaces) > _AT_ONCE else None
 
     async def in_turns(here: dict[ObjectKey, Going]) -> None:
         while here:
             async with turns:
-                await _watch(client, here, left, turn_s=turn_s)
+                await _watch(client, here, left, turn_s=turn_s, is_told=is_each_told)
 
-    telling = asyncio.create_task(_tell(left)) if len(left) > _EACH_TOLD else None
+    telling = None if is_each_told else asyncio.create_task(_tell(left))
     try:
         async with asyncio.timeout(timeout_s):
             await asyncio.gather(*map(in_turns, spaces.values()))
@@ -184,10 +185,15 @@ def _workspace_named(pod: Object) -> tuple[ObjectKey, ...]:
 
 
 async def _watch(
-    client: Client, here: dict[ObjectKey, Going], left: dict[ObjectKey, str], *, turn_s: float | None
+    client: Client,
+    here: dict[ObjectKey, Going],
+    left: dict[ObjectKey, str],
+    *,
+    turn_s: float | None,
+    is_told: bool,
 ) -> None:
     """Watch those of a namespace until none is left in it, or for a turn."""
-    now, is_told = asyncio.get_running_loop().time, len(left) <= _EACH_TOLD
+    now = asyncio.get_running_loop().time
     kind, claim_kinds = await served_kinds(client, insists=False)
     async with running(_Remains(client, kind, claim_kinds, list(here.values()))) as remains:
         began = now()
