@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LOOK_AGAIN_S = 2.0
 _CLOSE_EVERY = 5  # looks: it lists all pods of the namespace
 _TIMEOUT_S = 7200.0
+_MOST_OF_A_GAP = 0.1  # of the budget: what passed between two looks that lie further apart nobody knows
 
 Answer = TypeVar("Answer")
 Told = TypeVar("Told")
@@ -67,7 +68,7 @@ async def until_ready(
         TimedOut: time is up, or nothing moves any more.
     """
     limit_s = _TIMEOUT_S if timeout_s is None else timeout_s
-    words, moving = "", Moving(target, catalog, is_bounded=timeout_s is None)
+    words, moving = "", Moving(target, catalog, gives_up=timeout_s is None)
     async with showing(client, target, key, stream or sys.stderr, catalog, show=show) as shown:
         try:
             async with asyncio.timeout(limit_s):
@@ -157,16 +158,18 @@ class _Lines:
 class Moving:
     """Whether a set that is followed still moves: none of its replicas may take longer than its model.
 
+    Only time in which somebody looked counts: while an API server is away, nothing can be seen to change.
+
     Args:
         target: how it was named.
         catalog: of presets.
-        is_bounded: whether that counts: not where somebody has said how long to follow.
+        gives_up: whether a set that stands still ends it: not where somebody has said how long to follow.
     """
 
-    def __init__(self, target: Target, catalog: Catalog, *, is_bounded: bool) -> None:
-        self._target, self._catalog, self._is_bounded = target, catalog, is_bounded
+    def __init__(self, target: Target, catalog: Catalog, *, gives_up: bool) -> None:
+        self._target, self._catalog, self._gives_up = target, catalog, gives_up
         self._seen: list[tuple[str, bool, bool, bool]] | None = None
-        self._since_s = 0.0
+        self._looked_at_s = self._still_s = 0.0
 
     def insist(self, fleet: Fleet) -> None:
         """Compare with the look before.
@@ -176,12 +179,14 @@ class Moving:
         """
         now_s = asyncio.get_running_loop().time()
         seen = [(uid_of(one.workspace), one.is_ready, one.is_current, one.leaving) for one in fleet.replicas]
+        gap_s, self._looked_at_s = now_s - self._looked_at_s, now_s
         if seen != self._seen:
-            self._seen, self._since_s = seen, now_s
+            self._seen, self._still_s = seen, 0.0
             return
         preset = dig(fleet.inference_set, "spec", "template", "inference", "preset", "name")
         budget_s = self._catalog.from_nothing_s(str(preset or ""))
-        if not self._is_bounded or now_s - self._since_s < budget_s:
+        self._still_s += min(gap_s, _MOST_OF_A_GAP * budget_s)
+        if not self._gives_up or self._still_s < budget_s:
             return
         name, space = fleet.key.name, fleet.key.namespace
         raise TimedOut(

@@ -275,7 +275,7 @@ async def _walk(
     """One step after another until the template is where it is to be."""
     words, key = "", walk.fleet.key
     limit_s = _TIMEOUT_S if how.timeout_s is None else how.timeout_s
-    moving = follow_fleet.Moving(target, how.catalog, is_bounded=how.timeout_s is None)
+    moving = follow_fleet.Moving(target, how.catalog, gives_up=how.timeout_s is None)
     try:
         async with (
             asyncio.timeout(limit_s),

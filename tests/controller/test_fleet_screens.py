@@ -328,8 +328,8 @@ def test_what_does_not_move_for_as_long_as_a_replica_may_take_is_followed_no_lon
     fleet = held(kind)
     named = words.replace("phis-a", fleet.replicas[0].name)
 
-    async def follow(*, is_bounded: bool) -> float:
-        moving, now = follow_fleet.Moving(TARGET, SHIPPED, is_bounded=is_bounded), 0.0
+    async def follow(*, gives_up: bool) -> float:
+        moving, now = follow_fleet.Moving(TARGET, SHIPPED, gives_up=gives_up), 0.0
         while now <= 2 * BUDGET_S:
             moving.insist(seen(serving()) if now == BUDGET_S / 2 else fleet)
             await asyncio.sleep(BUDGET_S / 10)
@@ -337,22 +337,41 @@ def test_what_does_not_move_for_as_long_as_a_replica_may_take_is_followed_no_lon
         return now
 
     with pytest.raises(TimedOut) as caught:
-        run(follow(is_bounded=True))
+        run(follow(gives_up=True))
     assert caught.value.message.startswith("InferenceSet default/phis: nothing has changed for ")
     assert named in caught.value.message
     assert "kaitoctl why phis -n default shows what holds it" in caught.value.hint
-    assert run(follow(is_bounded=False)) > 2 * BUDGET_S, "--timeout counts alone"
+    assert run(follow(gives_up=False)) > 2 * BUDGET_S, "--timeout counts alone"
 
 
 def test_as_long_as_replicas_change_a_set_moves() -> None:
     async def follow() -> None:
         moving, fleets = (
-            follow_fleet.Moving(TARGET, SHIPPED, is_bounded=True),
+            follow_fleet.Moving(TARGET, SHIPPED, gives_up=True),
             (held("silent"), seen(serving())),
         )
-        for number in range(6):
-            moving.insist(fleets[number % 2])
-            await asyncio.sleep(0.9 * BUDGET_S)
+        for number in range(60):
+            moving.insist(fleets[number // 9 % 2])
+            await asyncio.sleep(0.1 * BUDGET_S)
+
+    run(follow())
+
+
+def test_while_nobody_can_look_nothing_stands_still() -> None:
+    """As when an API server is away for longer than a replica may take."""
+
+    async def follow() -> None:
+        moving, fleet = follow_fleet.Moving(TARGET, SHIPPED, gives_up=True), held("silent")
+        moving.insist(fleet)
+        await asyncio.sleep(3 * BUDGET_S)
+        moving.insist(fleet)
+        for _ in range(8):
+            await asyncio.sleep(0.1 * BUDGET_S)
+            moving.insist(fleet)
+        with pytest.raises(TimedOut):
+            for _ in range(2):
+                await asyncio.sleep(0.1 * BUDGET_S)
+                moving.insist(fleet)
 
     run(follow())
 
