@@ -148,9 +148,9 @@ def file_word(name: str) -> str:
     return _ONCE if _READ_ONCE.fullmatch(name) else name
 
 
-def with_file(command: Command) -> Advice:
-    """The command, and what FILE is in it where `file_word` has put that."""
-    return command + " (FILE: what was read from stdin)" if _ONCE in command.words else command
+def with_file(command: Command, what: str = "what was read from stdin") -> Advice:
+    """The command, and what FILE is in it where there is one, such as by `file_word`."""
+    return command + f" (FILE: {what})" if _ONCE in command.words else command
 
 
 def joined(between: str, several: Sequence[Advice]) -> Advice:

@@ -123,14 +123,14 @@ def _again(
     selector: str,
 ) -> Advice:
     """The command that goes on; a plan that is half applied is no plan any more, its manifests are."""
-    words = list(given.words if kept is None else kept.get(planning.GIVEN) or ("-f", "FILE"))
+    known = given.words if kept is None else kept.get(planning.GIVEN)
+    words = list(known or ("-f", "FILE"))
     words += ("--prune", "-l", selector) if selector else ()
     words += ("--force-conflicts",) if asked.force else ()
     valued = {"--catalog": catalog, **asked.managed.options}
     words += (word for name, value in valued.items() if value for word in (name, value))
-    return with_file(
-        Command("kaitoctl apply", *words, *invocation.field_manager_words(), *target.in_namespace)
-    )
+    command = Command("kaitoctl apply", *words, *invocation.field_manager_words(), *target.in_namespace)
+    return with_file(command) if known else with_file(command, "the plan's manifests")
 
 
 def _plan_of(path: str) -> Object:

@@ -15,14 +15,15 @@ from planned_world import PlannedDirect, PlannedWorld
 from virtual_time import run
 from world import World, falcon
 
-from kaitoctl.advice import Command
+from kaitoctl.advice import Command, text
 from kaitoctl.commands import apply, make_plan, prune, rollout, rollout_surge
 from kaitoctl.commands.cluster import FIELD_MANAGER
 from kaitoctl.commands.observe_fleet import fleet_at
 from kaitoctl.commands.observe_revisions import revisions_of
 from kaitoctl.commands.one_by_one import Progress
-from kaitoctl.commands.option_values import NOT_SAID, ManagedBy
+from kaitoctl.commands.option_values import NOT_SAID, ManagedBy, Manifests
 from kaitoctl.commands.plan_documents import Written
+from kaitoctl.commands.target import Target
 from kaitoctl.errors import ApiError, Unreachable
 from kaitoctl.kaito import api as kaito
 from kaitoctl.kaito.fleet.replicas import workspace_of
@@ -459,3 +460,21 @@ def test_what_a_new_one_would_be_refused_for_is_not_recreated() -> None:
     good = workspace("one", config="cm", preset={"name": "phi-2"})
     (change,) = planned(world, good).changes
     assert change.fate == "recreated"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "expected"),
+    [
+        (Manifests(filename=["a.yaml"]), None, "-f a.yaml"),
+        (Manifests(filename=["-"]), None, "-f FILE (FILE: what was read from stdin)"),
+        (Manifests(), {"manifests": ["-f", "a.yaml"]}, "-f a.yaml"),
+        (Manifests(), {"manifests": ["-f", "FILE"]}, "-f FILE (FILE: what was read from stdin)"),
+        (Manifests(), {}, "-f FILE (FILE: the plan's manifests)"),  # kept before plans named them
+    ],
+)
+def test_the_command_that_goes_on_says_what_its_file_is(
+    given: Manifests, kept: Object | None, expected: str
+) -> None:
+    asking = make_plan.PlanRequest(is_sandbox=True, managed=NOT_SAID, force=False)
+    found = apply._again(given, kept, Target(), asking, None, "")
+    assert text(found) == f"kaitoctl apply {expected}"
