@@ -103,7 +103,8 @@ def apply(
     how = _ApplyOptions(
         dry_run, yes, force_conflicts, wait, read_prices(prices), timeout_s, chosen, documents
     )
-    applied, deleted = Progress("applied", again), Progress("deleted", again)
+    applied = Progress("applied", again)
+    deleted = Progress("deleted", again, before=applied)
     try:
         return asyncio.run(_apply(target, written, asked, kept, how, applied, deleted))
     except KeyboardInterrupt:

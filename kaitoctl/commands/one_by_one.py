@@ -26,6 +26,7 @@ class Progress(Struct):
         titles: of all objects, in the order in which they are written.
         done: how many of them are.
         is_sent: whether the next one has been sent, too, and nobody has answered yet.
+        before: what the same command has written before these, and is told with them.
     """
 
     word: str
@@ -33,6 +34,7 @@ class Progress(Struct):
     titles: Sequence[str] = ()
     done: int = 0
     is_sent: bool = False
+    before: Progress | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -73,7 +75,7 @@ class Progress(Struct):
                 await write(item)
             except KaitoctlError as error:
                 self.is_sent = False
-                if len(self.titles) > 1:
+                if len(self.titles) > 1 or (self.titles and self.before is not None):
                     self._explain(error)
                 raise
             self.is_sent = False
@@ -81,6 +83,8 @@ class Progress(Struct):
 
     def _explain(self, error: KaitoctlError) -> None:
         how_far = self.words(beside=error.may_be_done)
+        if self.before is not None and self.before.titles:
+            how_far = f"{self.before.words()}; {how_far}"
         error.message = f"{self.titles[self.done]}: {error.message}; {how_far}"
         goes_on = self.again + " continues where this stopped"
         error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on

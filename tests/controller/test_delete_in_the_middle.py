@@ -96,6 +96,29 @@ def test_the_kind_that_may_not_be_deleted_leaves_the_rest_and_one_command(name: 
     assert there(world) == list("abc")["abc".index(name) :]
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_what_was_applied_before_is_told_with_a_single_deletion_that_fails(number: int) -> None:
+    """As with --prune."""
+    world = World()
+    applied = Progress("applied", AGAIN, [f"{OURS}new-{one}" for one in range(number)], done=number)
+    progress = Progress("deleted", AGAIN, before=applied)
+    client: Any = Failing(world, "a", ApiError(403, "Forbidden", "no"), is_done=False)
+    with pytest.raises(ApiError) as caught:
+        run(send_all(client, shown(world)[:1], progress, dry_run="none"))
+    names = ", ".join(applied.titles)
+    before = f"applied: {names}; " if number else ""
+    assert caught.value.message.endswith(f"no; {before}deleted: nothing; not deleted: {OURS}a")
+    assert text(caught.value.hint).endswith(GOES_ON)
+
+
+def test_of_a_dry_run_that_is_refused_nothing_is_said_to_be_done() -> None:
+    world = World()
+    progress = Progress("deleted", AGAIN, before=Progress("applied", AGAIN))
+    client: Any = Failing(world, "a", ApiError(403, "Forbidden", "no"), is_done=False)
+    with pytest.raises(ApiError, match=r"no$"):
+        run(send_all(client, shown(world), progress, dry_run="server"))
+
+
 @pytest.mark.parametrize("is_done", [False, True])
 def test_a_server_that_comes_back_ends_the_deletion(
     is_done: bool, capsys: pytest.CaptureFixture[str]
