@@ -1,8 +1,9 @@
 """A write whose outcome is known: when the connection breaks before the answer, look what became of it.
 
-An apply may be sent again: it sets the same fields to the same values. So may a deletion that names the uid
-of what it means. What must not happen is that nobody
-can say whether an object exists, for it may be buying GPU nodes already.
+An apply may be sent again: it sets the same fields to the same values. So may a merge patch that is the same
+to the letter, such as that of a restart, which holds its time; and a deletion that names the uid of what it
+means. What must not happen is that nobody can say whether an object exists, for it may be buying GPU nodes
+already.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ async def sent(
 
     Args:
         client: the API client.
-        asked: an apply, or a deletion of just the object that was seen.
+        asked: an apply, a merge patch, or a deletion of just the object that was seen.
         kind: of the object.
         key: of the object.
         is_done: given the object as it is (None when there is none): whether the write was carried out.
-        word: what it does, such as `created`, `changed` or `deleted`.
+        word: what it does, such as `created`, `changed`, `deleted` or `restarted`.
 
     Returns:
         The server's answer; where that was lost, the object as it is, empty when it is gone.
