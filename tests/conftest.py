@@ -87,7 +87,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 _LONG_ONES_FIRST = (
-    "faults/test_wire.py",  # brings all that is to run on one of the control planes, the next on the other
+    "faults/test_wire.py",  # brings all that is to run on one of the control planes, the next on another
     "test_docs.py",
     "controller/test_plans_are_true.py",
     "faults/",

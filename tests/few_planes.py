@@ -40,7 +40,7 @@ def scopes(nodeids: Iterable[str], planes: int) -> Mapping[str, str]:
 
 
 class FewPlanes(LoadFileScheduling):  # type: ignore[misc]
-    """Hands out tests to processes by `scopes`, half as many control planes as there are processes."""
+    """Hands out tests to processes by `scopes`, half as many control planes as processes, at least one."""
 
     def schedule(self) -> None:
         if self.collection is None:
