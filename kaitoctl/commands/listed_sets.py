@@ -18,7 +18,12 @@ ROLES = (api.MULTI_ROLE_INFERENCE,)
 
 
 async def listed(
-    client: Client, kinds: tuple[Kind, ...], namespace: str, unseen: dict[str, str] | None = None
+    client: Client,
+    kinds: tuple[Kind, ...],
+    namespace: str,
+    unseen: dict[str, str] | None = None,
+    *,
+    labels: str = "",
 ) -> list[Object]:
     """All objects of the first of these kinds that the cluster serves, by key.
 
@@ -27,10 +32,11 @@ async def listed(
         kinds: `SETS` or `ROLES`.
         namespace: empty for all.
         unseen: takes why they may not be listed, by the kind's plural; then there are none here.
+        labels: a label selector; empty for all.
     """
     for kind in kinds:
         try:
-            items = (await client.list(kind, namespace)).items
+            items = (await client.list(kind, namespace, label_selector=labels)).items
         except ApiError as error:
             if error.status not in (403, 404):
                 raise

@@ -72,10 +72,12 @@ async def _all(client: Client, namespace: str, labels: str) -> list[Object]:
     except ApiError as error:
         raise explain_refusal(error, namespace=namespace, rights=_rights(kind)) from error
     workspaces = sorted((with_type(kind, obj) for obj in found), key=key_of)
-    if labels:
-        return workspaces
     unseen: dict[str, str] = {}
-    sets = [obj for kinds in (SETS, ROLES) for obj in await listed(client, kinds, namespace, unseen)]
+    sets = [
+        obj
+        for kinds in (SETS, ROLES)
+        for obj in await listed(client, kinds, namespace, unseen, labels=labels)
+    ]
     for plural, why in unseen.items():
         output.warning(f"{plural} cannot be listed, so they are not here: {why}")
     return [*workspaces, *sets]

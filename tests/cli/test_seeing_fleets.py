@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from shell import Shell
 
 from kaitoctl.cli import complete
@@ -165,3 +166,11 @@ def test_a_command_completes_names_of_what_it_takes(command: str, completes: Any
     (argument,) = [one for one in found.params if one.name in ("name", "names")]
     within = [cell.cell_contents.__name__ for cell in argument._custom_shell_complete.__closure__]
     assert completes.__name__ in within
+
+
+def test_get_as_yaml_chooses_sets_by_their_labels_too(shell: Shell, fleet: str) -> None:
+    shell.kubectl("label", "inferencesets.kaito.sh", "phis", "-n", fleet, "team=blue")
+    for labels, expected in (("team=blue", ["phis"]), ("team=red", [])):
+        stdout = shell.kaitoctl("get", "-l", labels, "-n", fleet, "-o", "yaml").stdout
+        found = [one["metadata"]["name"] for one in yaml.safe_load(stdout)["items"]]
+        assert found == expected
