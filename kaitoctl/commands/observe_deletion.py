@@ -65,7 +65,7 @@ def _drained_nodes(seen: Snapshot) -> list[str]:
 async def _pods_on(client: Client, nodes: list[str], answer: Answer) -> tuple[Object, ...]:
     asking = (client.list(POD, field_selector=f"spec.nodeName={name}") for name in nodes)
     lists = await asyncio.gather(*(answer("pods of nodes that go", one) for one in asking))
-    return tuple({**pod, "kind": POD.kind} for listed in lists if listed for pod in listed.items)
+    return tuple(pod for listed in lists if listed for pod in listed.items)
 
 
 async def _claim_kinds(client: Client, unseen: dict[str, str]) -> frozenset[str] | None:

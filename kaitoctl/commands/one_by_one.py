@@ -1,4 +1,4 @@
-"""Writes one after the other: what ends them early is told with what is done, and what is not."""
+"""Writes one after the other: an error that ends them early says what is done, and what is not."""
 
 from __future__ import annotations
 
@@ -86,8 +86,13 @@ class Progress(Struct):
         if self.before is not None and self.before.titles:
             how_far = f"{self.before.words()}; {how_far}"
         error.message = f"{self.titles[self.done]}: {error.message}; {how_far}"
-        goes_on = self.again + " continues where this stopped"
-        error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on
+        goes_on_with(error, self.again)
+
+
+def goes_on_with(error: KaitoctlError, again: Advice) -> None:
+    """Let an error name, behind what helps, the command that goes on."""
+    goes_on = again + " continues where this stopped"
+    error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on
 
 
 def _named(titles: Sequence[str]) -> str:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from kaitoctl.advice import Command
-from kaitoctl.commands import certain_write, consent, follow, invocation, option_values, plan_effects
+from kaitoctl.commands import (
+    certain_write,
+    consent,
+    follow,
+    invocation,
+    one_by_one,
+    option_values,
+    plan_effects,
+)
 from kaitoctl.commands import observe_adapters as look
 from kaitoctl.commands.cluster import connected, explain_refusal, field_manager
 from kaitoctl.commands.option_values import ManagedBy, Named
@@ -109,8 +117,7 @@ def _explain(error: KaitoctlError, rest: Sequence[ObjectKey]) -> None:
     """Say which of several have not been restarted, and what restarts them and not the others again."""
     error.message += f"; not restarted: {', '.join(f'Workspace {key}' for key in rest)}"
     again = Command("kaitoctl restart", *(key.name for key in rest), "-n", rest[0].namespace)
-    goes_on = again + " continues where this stopped"
-    error.hint = error.hint + ("; then " + goes_on) if error.hint else goes_on
+    one_by_one.goes_on_with(error, again)
 
 
 async def _one_workspace(client: Client, asked: Named) -> Object:

@@ -35,7 +35,7 @@ _LOOK_AGAIN_S = 1.0
 _REST_S = 0.2
 _TELL_AGAIN_S = 10.0
 _EACH_TOLD = 16
-"""Of no more Workspaces each step is told."""
+"""Up to so many Workspaces, each step of each is printed; of more, how many are gone."""
 _AT_ONCE = 16
 """So many namespaces are watched at once: each takes some streams."""
 _TURN_S = 10.0
@@ -92,12 +92,12 @@ async def wait_gone(client: Client, target: Target, deleted: Sequence[Going], ti
 
 async def _tell(left: dict[ObjectKey, str]) -> None:
     """Say now and then how many of many are left."""
-    number, told = len(left), -1
+    number, shown = len(left), -1
     while True:
         await asyncio.sleep(_TELL_AGAIN_S)
-        if len(left) != told:
-            told = len(left)
-            output.step(f"{number - told} of {number} Workspaces are gone")
+        if len(left) != shown:
+            shown = len(left)
+            output.step(f"{number - shown} of {number} Workspaces are gone")
 
 
 async def until_gone(client: Client, kind: Kind, obj: Object, began: float, timeout_s: float) -> None:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from kaitoctl.kaito.snapshot import Snapshot
 from kaitoctl.kube import conditions, pod_state
 from kaitoctl.kube.objects import (
+    LABEL_POD_NAME,
     Object,
     annotations_of,
     controller_of,
@@ -32,7 +33,6 @@ endpoints that nobody has written."""
 
 _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 MAIN_PORT = 80
-FIRST_POD = "statefulset.kubernetes.io/pod-name"  # of a model server's pods the first is asked: KAITO v0.12
 
 
 class Serving(Struct, frozen=True):
@@ -116,8 +116,8 @@ def _behind(seen: Snapshot, service: Object, ready: list[Object]) -> Serving:
 
 def _first_alone(seen: Snapshot, selector: Object) -> str:
     """The pod of a StatefulSet of its own that the selector names; empty for any other selector."""
-    name = str(selector.get(FIRST_POD) or "")
-    rest = {key: value for key, value in selector.items() if key != FIRST_POD}.items()
+    name = str(selector.get(LABEL_POD_NAME) or "")
+    rest = {key: value for key, value in selector.items() if key != LABEL_POD_NAME}.items()
     is_ours = any(item["metadata"]["name"] == name.rpartition("-")[0] for item in seen.workloads)
     return name if is_ours and any(rest <= labels_of(pod).items() for pod in seen.pods) else ""
 

@@ -141,6 +141,10 @@ def generation_of(obj: Object) -> int:
     return int(obj.get("metadata", {}).get("generation") or 0)
 
 
+LABEL_POD_NAME = "statefulset.kubernetes.io/pod-name"
+"""Of each pod of a StatefulSet: its own name, by which a Service leads to it alone."""
+
+
 def labels_of(obj: Object) -> dict[str, str]:
     """The object's labels; never None."""
     return obj.get("metadata", {}).get("labels") or {}

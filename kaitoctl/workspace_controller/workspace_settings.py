@@ -63,16 +63,17 @@ class Choices:
         return desired.with_node_count(workspace, settings, nodes=self._shape(workspace, settings))
 
     def is_counted(self, workspace: Object) -> bool:
-        """Whether it can be told how many nodes the model takes: of one's own nodes one must be there."""
+        """Whether it is known how many nodes the model takes: without an instance type, only nodes say so."""
         settings, asked = self.settings_for(workspace), self.as_it_runs(workspace)
         return desired.is_counted(asked, settings, nodes=self._shape(asked, settings))
 
     def _shape(self, workspace: Object, settings: Settings) -> Shape | None:
         """What its nodes have, where only they tell."""
-        is_told = desired.model_of(workspace, settings) is None or desired.shape_of(
-            workspace, settings.catalog
-        )
-        return None if is_told else node_shape(workspace, settings, self._verdict(workspace))
+        if desired.model_of(workspace, settings) is None:
+            return None
+        if desired.shape_of(workspace, settings.catalog) is not None:
+            return None
+        return node_shape(workspace, settings, self._verdict(workspace))
 
     def _settle(self, workspace: Object) -> tuple[Settings, Object | None]:
         if self._last is None or self._last[0] is not workspace:

@@ -14,7 +14,7 @@ from kaitoctl.kaito.desired.children import (
     headless_name,
     pod_labels,
 )
-from kaitoctl.kube.objects import SERVICE, Object, annotations_of
+from kaitoctl.kube.objects import LABEL_POD_NAME, SERVICE, Object, annotations_of
 
 HTTP: Object = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": PORT}
 
@@ -39,7 +39,7 @@ def service(
         ports = (HTTP,) if load_balanced else (HTTP, _TORCH)
     selector = pod_labels(workspace)
     if first_pod_only:
-        selector["statefulset.kubernetes.io/pod-name"] = f"{workspace['metadata']['name']}-0"
+        selector[LABEL_POD_NAME] = f"{workspace['metadata']['name']}-0"
     spec = {
         "type": "LoadBalancer" if load_balanced else "ClusterIP",
         "ports": [dict(port) for port in ports],

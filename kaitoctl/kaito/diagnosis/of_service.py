@@ -16,7 +16,6 @@ from kaitoctl.kaito.diagnosis.case import (
 )
 from kaitoctl.kaito.diagnosis.cause import Cause
 from kaitoctl.kaito.serving import (
-    FIRST_POD,
     MAIN_PORT,
     Serving,
     asked_port,
@@ -30,7 +29,7 @@ from kaitoctl.kaito.serving import (
 )
 from kaitoctl.kaito.snapshot import event_time
 from kaitoctl.kube import conditions, pod_state
-from kaitoctl.kube.objects import Object, dig, is_being_deleted
+from kaitoctl.kube.objects import LABEL_POD_NAME, Object, dig, is_being_deleted
 from kaitoctl.kube.workloads import replicas
 
 _GRACE_S = 120.0
@@ -144,7 +143,7 @@ def of_selector(case: Case) -> Object:
     is_custom = dig(case.workspace, "inference", "template") is not None
     for item in case.seen.workloads:
         if labels := dict(dig(item, "spec", "selector", "matchLabels") or {}):
-            first = {FIRST_POD: f"{item['metadata']['name']}-0"}
+            first = {LABEL_POD_NAME: f"{item['metadata']['name']}-0"}
             return labels if is_custom or item.get("kind") != "StatefulSet" else labels | first
     return {}
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from kaitoctl.kube.objects import (
     CONTROLLER_REVISION,
+    LABEL_POD_NAME,
     POD,
     STATEFUL_SET,
     Object,
@@ -36,7 +37,6 @@ from kaitoctl.sandbox.clock import Clock
 from kaitoctl.sandbox.workloads import pods
 from kaitoctl.sandbox.workloads.pods import Writes
 
-POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL = "apps.kubernetes.io/pod-index"
 REVISION_LABEL = "controller-revision-hash"
 _MANAGER = "statefulset-controller"
@@ -196,7 +196,7 @@ class StatefulSets(Struct, frozen=True):
 
     def _pod(self, owner: Object, ordinal: int, revision: str, template: Object) -> Object:
         name = f"{key_of(owner).name}-{ordinal}"
-        labels = {POD_NAME_LABEL: name, INDEX_LABEL: str(ordinal), REVISION_LABEL: revision}
+        labels = {LABEL_POD_NAME: name, INDEX_LABEL: str(ordinal), REVISION_LABEL: revision}
         pod = pods.pod_of(owner, template, name, labels)
         pod["spec"]["hostname"] = name
         if service := dig(owner, "spec", "serviceName"):

@@ -5,6 +5,13 @@ from __future__ import annotations
 from kaitoctl.kaito.diagnosis.log_patterns.reading import VLLM, WHERE, Reading, Row
 
 _CORRECT = f"correct it ({WHERE})"
+_REFUSED = Reading(
+    "bad-arguments",
+    "the server refuses its configuration: {what}",
+    _CORRECT,
+    f"pydantic 2.12; {VLLM} config",
+    depth=1,
+)
 _OPTIONS = (
     r"max_num_batched_tokens|max_num_seqs|max_model_len|max_num_partial_prefills|max_loras|max_cpu_loras|"
     r"max_lora_rank|lora_extra_vocab_size|num_speculative_tokens|gpu_memory_utilization|cpu_offload_gb|"
@@ -133,24 +140,12 @@ PATTERNS: tuple[Row, ...] = (
         r"validation errors? for (?:Cache|Parallel|Scheduler|Compilation|Speculative|LoRA|Load|Device|"
         r"Observability|StructuredOutputs|KVTransfer|Attention|Kernel|EPLB|Profiler|Offload)\w{0,12}"
         r"\n[ \t]{0,8}(?:Value|Assertion) error, (?P<what>.{1,240}?)\.?(?: \[type=|$)",
-        Reading(
-            "bad-arguments",
-            "the server refuses its configuration: {what}",
-            _CORRECT,
-            f"pydantic 2.12; {VLLM} config",
-            depth=1,
-        ),
+        _REFUSED,
     ),
     (
         # What vLLM's classes of configuration refuse of options, in its own words; they judge models, too.
         rf"Value error, (?P<what>.{{0,160}}?(?:\b(?:{_OPTIONS})\b|{_WORDS}).{{0,200}}?)\.?(?: \[type=|$)",
-        Reading(
-            "bad-arguments",
-            "the server refuses its configuration: {what}",
-            _CORRECT,
-            f"pydantic 2.12; {VLLM} config",
-            depth=1,
-        ),
+        _REFUSED,
     ),
     (
         rf"^(?:ValueError|AssertionError|NotImplementedError|TypeError): (?P<what>.{{0,160}}?\b(?:{_OPTIONS}|"
